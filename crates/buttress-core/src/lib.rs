@@ -1,0 +1,42 @@
+//! The vocabulary that the Buttress layers share.
+//!
+//! A layer crate depends on this crate and on no other layer, so whatever two layers must agree
+//! on lives here:
+//!
+//! - [`BoxError`] and [`cause`]: the error type, and the way to find one's own type inside it;
+//! - [`Outcome`] and [`Classify`]: what an attempt came to, by HTTP status, transport error or gRPC
+//!   status;
+//! - [`Hints`]: what a server says about when to come back (`Retry-After` and its relatives);
+//! - [`Attempts`] and [`Deadline`]: one count of attempts and one end of time for all the layers
+//!   that a call passes through;
+//! - [`GuardBody`]: a body that holds a permit or a count until it ends.
+//!
+//! ```
+//! use buttress_core::Outcome;
+//! use http::StatusCode;
+//!
+//! let outcome = Outcome::of_status(StatusCode::SERVICE_UNAVAILABLE);
+//! assert_eq!(outcome, Outcome::Overloaded);
+//! assert!(outcome.is_service_failure());
+//! ```
+//!
+//! Nothing here does I/O, starts a task or asks for the time.
+//!
+//! # Features
+//!
+//! - `hyper`: [`Outcome::of_error`] knows the errors of hyper, hyper-util and h2, which is how it
+//!   tells a request that was never sent from one that may have been processed.
+
+mod attempts;
+mod error;
+mod guard;
+mod hints;
+#[cfg(feature = "hyper")]
+mod hyper;
+mod outcome;
+
+pub use attempts::{Attempts, AttemptsFailed, Deadline};
+pub use error::{BoxError, Phase, TimedOut, cause, causes};
+pub use guard::{BodyEnd, BodyGuard, GuardBody};
+pub use hints::{HintSource, Hints};
+pub use outcome::{ByGrpcStatus, ByStatus, Classify, Outcome, grpc_status};
