@@ -103,6 +103,28 @@ impl fmt::Display for TimedOut {
 
 impl Error for TimedOut {}
 
+/// A request cannot be sent as it is, and was not sent. The message says what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidRequest {
+    reason: String,
+}
+
+impl InvalidRequest {
+    /// `reason` names the part of the request and what is wrong with it.
+    #[must_use]
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into() }
+    }
+}
+
+impl fmt::Display for InvalidRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl Error for InvalidRequest {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 //! on lives here:
 //!
 //! - [`BoxError`] and [`cause`]: the error type, and the way to find one's own type inside it;
+//!   [`SettingError`]: what is wrong with a setting;
 //! - [`Outcome`] and [`Classify`]: what an attempt came to, by HTTP status, transport error or gRPC
 //!   status;
 //! - [`Hints`]: what a server says about when to come back (`Retry-After` and its relatives);
@@ -34,9 +35,11 @@ mod hints;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod outcome;
+mod setting;
 
 pub use attempts::{Attempts, AttemptsFailed, Deadline};
-pub use error::{BoxError, Phase, TimedOut, cause, causes};
+pub use error::{BoxError, InvalidRequest, Phase, TimedOut, cause, causes};
 pub use guard::{BodyEnd, BodyGuard, GuardBody};
 pub use hints::{HintSource, Hints};
 pub use outcome::{ByGrpcStatus, ByStatus, Classify, Outcome, grpc_status};
+pub use setting::SettingError;

@@ -4,7 +4,7 @@ use std::{error::Error, io};
 
 use http::{HeaderMap, Response, StatusCode};
 
-use crate::{Phase, TimedOut, causes};
+use crate::{InvalidRequest, Phase, TimedOut, causes};
 
 /// What one attempt came to, seen from the caller.
 ///
@@ -86,6 +86,9 @@ fn known(error: &(dyn Error + 'static)) -> Option<Outcome> {
             Phase::Connect | Phase::Ready => Outcome::NotSent,
             _ => Outcome::Timeout,
         });
+    }
+    if error.is::<InvalidRequest>() {
+        return Some(Outcome::Rejected);
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return known_io(error);
@@ -224,6 +227,12 @@ mod tests {
         assert_eq!(Outcome::of_error(&io::Error::other(refused)), Outcome::NotSent);
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         assert_eq!(Outcome::of_error(&reset), Outcome::Transient);
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_sent_would_fail_again() {
+        let error = io::Error::other(InvalidRequest::new("the URI `/` has no host"));
+        assert_eq!(Outcome::of_error(&error), Outcome::Rejected);
     }
 
     #[test]
