@@ -1,0 +1,1 @@
+//! The tests that see the whole workspace are in `tests/`; there is nothing to use here.
