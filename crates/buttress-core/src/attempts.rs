@@ -7,6 +7,8 @@ use std::{
     time::Instant,
 };
 
+use http::Extensions;
+
 use crate::BoxError;
 
 /// The attempts one call has had and may still have, and the endpoints they went to.
@@ -60,6 +62,13 @@ impl Attempts {
         }
         state.made += 1;
         Some(state.made)
+    }
+
+    /// How many attempts a request or response has behind it, by its extensions: 1 if they do not
+    /// say.
+    #[must_use]
+    pub fn made_in(extensions: &Extensions) -> u32 {
+        extensions.get().map_or(1, Self::made)
     }
 
     /// How many attempts were begun.

@@ -1,6 +1,6 @@
 //! What an attempt came to, said in one vocabulary for every layer.
 
-use std::{error::Error, io};
+use std::{error::Error, fmt, io};
 
 use http::{HeaderMap, Response, StatusCode};
 
@@ -67,6 +67,19 @@ impl Outcome {
         causes(error).find_map(known).unwrap_or(Self::Transient)
     }
 
+    /// A short name for logs and metric labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::NotSent => "not_sent",
+            Self::Overloaded => "overloaded",
+            Self::Transient => "transient",
+            Self::Timeout => "timeout",
+            Self::Rejected => "rejected",
+        }
+    }
+
     /// Whether what was asked was not done.
     #[must_use]
     pub const fn is_failure(self) -> bool {
@@ -77,6 +90,12 @@ impl Outcome {
     #[must_use]
     pub const fn is_service_failure(self) -> bool {
         !matches!(self, Self::Success | Self::Rejected)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -62,13 +62,7 @@ impl<'a> Bench<'a> {
     /// Starts a bench without cases; `title` heads its table.
     #[must_use]
     pub fn new(title: impl Into<String>) -> Self {
-        Self {
-            title: title.into(),
-            cases: Vec::new(),
-            baseline: None,
-            rounds: 200,
-            calls: 1000,
-        }
+        Self { title: title.into(), cases: Vec::new(), baseline: None, rounds: 200, calls: 1000 }
     }
 
     /// Adds a case that calls `run`.
@@ -88,8 +82,7 @@ impl<'a> Bench<'a> {
         prepare: impl FnMut() -> I + 'a,
         run: impl FnMut(I) -> T + 'a,
     ) -> Self {
-        self.cases
-            .push((name.into(), Box::new(Prepared::new(prepare, run))));
+        self.cases.push((name.into(), Box::new(Prepared::new(prepare, run))));
         self
     }
 
@@ -175,8 +168,7 @@ impl<'a> Bench<'a> {
             self.cases.clear();
         }
         let baseline = self.baseline.as_ref();
-        self.cases
-            .retain(|(name, _)| arguments.matches(name) || Some(name) == baseline);
+        self.cases.retain(|(name, _)| arguments.matches(name) || Some(name) == baseline);
     }
 
     fn list(&self, out: &mut dyn Write) -> io::Result<Summary> {
@@ -188,18 +180,11 @@ impl<'a> Bench<'a> {
 
     fn measure(&mut self, counted_calls: u32) -> Vec<Measured> {
         // The count is the warm-up as well; a first call that fills a cache is not counted.
-        let counts: Vec<_> = self
-            .cases
-            .iter_mut()
-            .map(|(_, case)| count(case, counted_calls))
-            .collect();
+        let counts: Vec<_> =
+            self.cases.iter_mut().map(|(_, case)| count(case, counted_calls)).collect();
         let times = self.time_in_turn();
         let position = |name: &String| self.cases.iter().position(|(case, _)| case == name);
-        let baseline = self
-            .baseline
-            .as_ref()
-            .and_then(position)
-            .map(|index| &*times[index]);
+        let baseline = self.baseline.as_ref().and_then(position).map(|index| &*times[index]);
         let names = self.cases.iter().map(|(name, _)| name.clone());
         let figures = names.zip(&times).zip(counts);
         figures
@@ -213,11 +198,8 @@ impl<'a> Bench<'a> {
         for round in 0..self.rounds {
             let indices = 0..self.cases.len();
             // Every other round goes backwards, so that no case always follows the same neighbour.
-            let order: Vec<_> = if round % 2 == 0 {
-                indices.collect()
-            } else {
-                indices.rev().collect()
-            };
+            let order: Vec<_> =
+                if round % 2 == 0 { indices.collect() } else { indices.rev().collect() };
             for index in order {
                 let time = self.cases[index].1.time(self.calls);
                 times[index].push(time.as_secs_f64() * 1e9 / f64::from(self.calls));
@@ -260,10 +242,7 @@ fn count(case: &mut Box<dyn Case + '_>, calls: u32) -> (f64, f64) {
 }
 
 /// Converts a count that is far below two to the 53rd.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts of a bench are far below two to the 53rd"
-)]
+#[expect(clippy::cast_precision_loss, reason = "counts of a bench are far below two to the 53rd")]
 fn to_f64(count: u64) -> f64 {
     count as f64
 }

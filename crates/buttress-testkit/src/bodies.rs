@@ -86,9 +86,7 @@ impl Script {
     /// Makes a body of the given chunks, each of which is `Pending` for `polls` polls first.
     #[must_use]
     pub fn chunks<T: Into<Bytes>>(chunks: impl IntoIterator<Item = T>, polls: u32) -> Self {
-        chunks.into_iter().fold(Self::new(), |script, chunk| {
-            script.pending(polls).data(chunk)
-        })
+        chunks.into_iter().fold(Self::new(), |script, chunk| script.pending(polls).data(chunk))
     }
 
     /// Yields a frame of data.
@@ -136,9 +134,7 @@ impl Script {
     /// Fails with a [`BodyFailure`]; no later step is reached.
     #[must_use]
     pub fn fail(self, message: impl Into<String>) -> Self {
-        self.step(Step::Fail(BodyFailure {
-            message: message.into(),
-        }))
+        self.step(Step::Fail(BodyFailure { message: message.into() }))
     }
 
     /// Makes the size hint exact: the sum of the data that the script still holds.
@@ -254,9 +250,7 @@ impl Drop for Script {
 
 impl fmt::Debug for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Script")
-            .field("steps", &self.steps.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Script").field("steps", &self.steps.len()).finish_non_exhaustive()
     }
 }
 
@@ -272,15 +266,10 @@ impl Step {
             Self::Wait(time) => {
                 Self::Waiting(Box::pin(tokio::time::sleep(time))).poll_wait(shared, cx)
             }
-            Self::Waiting(mut sleep) => sleep
-                .as_mut()
-                .poll(cx)
-                .is_pending()
-                .then_some(Self::Waiting(sleep)),
-            Self::Hold => lock(shared)
-                .poll_gate(cx)
-                .is_pending()
-                .then_some(Self::Hold),
+            Self::Waiting(mut sleep) => {
+                sleep.as_mut().poll(cx).is_pending().then_some(Self::Waiting(sleep))
+            }
+            Self::Hold => lock(shared).poll_gate(cx).is_pending().then_some(Self::Hold),
             rest => Some(rest),
         }
     }

@@ -85,12 +85,7 @@ impl<L> Contract<L, http::Request<Script>, http::Response<Script>, SameHttp> {
     /// The request is a bodiless `GET`. The answer is a `200` with a header, an extension, a body of
     /// two chunks and trailers. The layer may add headers, and may wrap the body.
     pub fn http(layer: L) -> Self {
-        Self::of(
-            layer,
-            http_answer::request,
-            http_answer::answer,
-            SameHttp::new(),
-        )
+        Self::of(layer, http_answer::request, http_answer::answer, SameHttp::new())
     }
 }
 
@@ -226,10 +221,7 @@ impl<T: PartialEq + fmt::Debug> Judge<T> for Same<T> {
         if response == self.0 {
             return Ok(());
         }
-        Err(format!(
-            "the inner service answered {:?}, the layer {response:?}",
-            self.0
-        ))
+        Err(format!("the inner service answered {:?}, the layer {response:?}", self.0))
     }
 }
 

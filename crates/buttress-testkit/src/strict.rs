@@ -44,13 +44,8 @@ impl<S, E> Strict<S, E> {
         let shared = Arc::new(Shared::default());
         let instance = shared.lock().born();
         let handle = Handle::new(Arc::clone(&shared));
-        let service = Self {
-            inner,
-            instance,
-            cloned_from: None,
-            readiness: Readiness::Never,
-            shared,
-        };
+        let service =
+            Self { inner, instance, cloned_from: None, readiness: Readiness::Never, shared };
         (service, handle)
     }
 
@@ -78,10 +73,7 @@ where
     type Future = ResponseFuture<S::Future, E>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
-        let scripted = self
-            .shared
-            .lock()
-            .poll_ready(self.instance, self.readiness, cx);
+        let scripted = self.shared.lock().poll_ready(self.instance, self.readiness, cx);
         if scripted.is_pending() {
             self.readiness = Readiness::Pending;
         }

@@ -44,11 +44,7 @@ async fn frames_come_in_order_and_the_trailers_last() {
     assert_eq!(collected.to_bytes(), "ab");
     assert_eq!(handle.frames(), 3);
     assert_eq!(handle.bytes(), 2);
-    assert_eq!(
-        handle.polls(),
-        6 + 3 + 1,
-        "six pending, three frames, the end"
-    );
+    assert_eq!(handle.polls(), 6 + 3 + 1, "six pending, three frames, the end");
     assert!(handle.is_ended() && handle.is_dropped());
 }
 
@@ -78,13 +74,7 @@ fn a_hold_wakes_the_task_that_polled_last_and_each_release_opens_one() {
     let waker = Waker::from(Arc::clone(&last));
     assert!(poll(&mut body, &waker).is_pending());
     handle.release();
-    assert_eq!(
-        (
-            first.0.load(Ordering::Relaxed),
-            last.0.load(Ordering::Relaxed)
-        ),
-        (0, 1)
-    );
+    assert_eq!((first.0.load(Ordering::Relaxed), last.0.load(Ordering::Relaxed)), (0, 1));
     assert!(is_data(poll(&mut body, &waker)));
     assert!(poll(&mut body, &waker).is_pending());
     handle.release();
@@ -94,16 +84,10 @@ fn a_hold_wakes_the_task_that_polled_last_and_each_release_opens_one() {
 #[tokio::test(start_paused = true)]
 async fn a_wait_takes_its_time_on_the_clock_of_tokio() {
     let start = tokio::time::Instant::now();
-    let body = Script::new()
-        .data("a")
-        .wait(Duration::from_secs(5))
-        .data("b");
+    let body = Script::new().data("a").wait(Duration::from_secs(5)).data("b");
     assert_eq!(body.collect().await.unwrap().to_bytes(), "ab");
     let waited = start.elapsed();
-    assert!(
-        waited >= Duration::from_secs(5) && waited < Duration::from_secs(6),
-        "{waited:?}"
-    );
+    assert!(waited >= Duration::from_secs(5) && waited < Duration::from_secs(6), "{waited:?}");
 }
 
 #[test]
@@ -136,10 +120,7 @@ fn an_endless_body_goes_on_and_its_handle_keeps_a_bounded_part() {
 #[test]
 fn the_size_hint_is_unknown_exact_or_claimed() {
     let unknown = Script::new().data("abc");
-    assert_eq!(
-        (unknown.size_hint().lower(), unknown.size_hint().upper()),
-        (0, None)
-    );
+    assert_eq!((unknown.size_hint().lower(), unknown.size_hint().upper()), (0, None));
 
     let mut exact = Script::new().data("abc").pending(1).data("de").exact();
     assert_eq!(exact.size_hint().exact(), Some(5));
@@ -160,8 +141,5 @@ fn the_end_is_announced_unless_it_is_hidden() {
     assert!(!body.is_end_stream());
     assert!(is_data(poll(&mut body, Waker::noop())));
     assert!(body.is_end_stream());
-    assert!(
-        !body.handle().is_ended(),
-        "nobody has polled for the end yet"
-    );
+    assert!(!body.handle().is_ended(), "nobody has polled for the end yet");
 }

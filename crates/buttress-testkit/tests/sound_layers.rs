@@ -36,18 +36,13 @@ async fn a_layer_with_permits_of_its_own_passes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_with_a_permit_shared_by_all_its_clones_passes() {
-    Contract::plain(GlobalConcurrencyLimitLayer::new(2))
-        .run()
-        .await;
+    Contract::plain(GlobalConcurrencyLimitLayer::new(2)).run().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_layer_that_changes_the_request_type_passes() {
     let parse = |text: &str| text.parse::<u16>();
-    Contract::plain(MapRequestLayer::new(parse))
-        .request(|| "7")
-        .run()
-        .await;
+    Contract::plain(MapRequestLayer::new(parse)).request(|| "7").run().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,10 +63,7 @@ async fn a_layer_that_wraps_the_response_body_passes() {
 #[tokio::test(start_paused = true)]
 async fn answers_of_any_type_are_judged_by_a_closure() {
     Contract::plain(MapResponseLayer::new(|words: String| words.len()))
-        .answer(
-            || String::from("four"),
-            |length: usize| assert_eq!(length, 4),
-        )
+        .answer(|| String::from("four"), |length: usize| assert_eq!(length, 4))
         .run()
         .await;
 }
@@ -121,10 +113,7 @@ async fn a_layer_that_waits_before_it_calls_passes() {
 #[tokio::test(start_paused = true)]
 async fn a_boxed_service_passes() {
     let boxed = layer_fn(BoxCloneService::<Request<Empty<&'static [u8]>>, _, _>::new);
-    Contract::http(boxed)
-        .request(|| Request::new(Empty::new()))
-        .run()
-        .await;
+    Contract::http(boxed).request(|| Request::new(Empty::new())).run().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,10 +125,7 @@ async fn a_layer_that_answers_an_error_passes_when_that_is_excepted() {
     assert_eq!(report.failed(), [Check::ErrorUnchanged], "{report}");
 
     let reason = "it answers in place of failing";
-    let report = Contract::plain(rescue)
-        .except(Check::ErrorUnchanged, reason)
-        .report()
-        .await;
+    let report = Contract::plain(rescue).except(Check::ErrorUnchanged, reason).report().await;
     assert!(report.passed(), "{report}");
     assert!(report.to_string().contains(reason), "{report}");
 }
@@ -158,10 +144,7 @@ impl Policy<u64, u64, Planted> for TwiceMore {
 
     fn retry(&mut self, _: &mut u64, result: &mut Result<u64, Planted>) -> Option<Self::Future> {
         self.0 = self.0.checked_sub(1)?;
-        result
-            .as_ref()
-            .err()
-            .map(|_| Box::pin(tokio::time::sleep(LONG / 1000)) as Self::Future)
+        result.as_ref().err().map(|_| Box::pin(tokio::time::sleep(LONG / 1000)) as Self::Future)
     }
 
     fn clone_request(&mut self, request: &u64) -> Option<u64> {

@@ -45,10 +45,7 @@ fn waker() -> (Waker, Arc<Wakes>) {
 fn refusal(service: &mut Numbers) -> String {
     let call = catch_unwind(AssertUnwindSafe(|| drop(service.call(()))));
     let panic = call.err().and_then(|panic| panic.downcast::<String>().ok());
-    panic.map_or_else(
-        || String::from("the call went through"),
-        |sentence| *sentence,
-    )
+    panic.map_or_else(|| String::from("the call went through"), |sentence| *sentence)
 }
 
 #[tokio::test]
@@ -57,17 +54,9 @@ async fn a_call_without_readiness_is_refused_and_recorded() {
     assert!(refusal(&mut service).contains("instance 1 was never polled for readiness"));
     assert!(matches!(
         handle.violations()[..],
-        [Violation::CalledUnready {
-            instance: 1,
-            cloned_from: None,
-            ..
-        }]
+        [Violation::CalledUnready { instance: 1, cloned_from: None, .. }]
     ));
-    assert_eq!(
-        handle.calls(),
-        0,
-        "a refused call does not reach the inner service"
-    );
+    assert_eq!(handle.calls(), 0, "a refused call does not reach the inner service");
     catch_unwind(AssertUnwindSafe(|| handle.assert_clean())).expect_err("it was not clean");
 }
 
@@ -97,11 +86,7 @@ async fn a_failed_readiness_permits_no_call() {
     handle.fail_next_ready(Planted::new(5));
     assert_eq!(ready(&mut service).await, Err(Planted::new(5)));
     assert!(refusal(&mut service).contains("with an error"));
-    assert_eq!(
-        ready(&mut service).await,
-        Ok(()),
-        "the failure was planted once"
-    );
+    assert_eq!(ready(&mut service).await, Ok(()), "the failure was planted once");
 }
 
 #[tokio::test]
@@ -119,10 +104,7 @@ async fn pending_readiness_keeps_the_last_waker_of_each_instance_until_it_is_wok
     assert_eq!(handle.wake(), 2);
     assert_eq!(first_wakes.0.load(Ordering::Relaxed), 0);
     assert_eq!(last_wakes.0.load(Ordering::Relaxed), 2);
-    assert!(
-        poll_ready(&mut service, &last).is_ready(),
-        "three polls were to be pending"
-    );
+    assert!(poll_ready(&mut service, &last).is_ready(), "three polls were to be pending");
     assert_eq!(handle.ready_polls(), 4);
 }
 
@@ -161,10 +143,7 @@ async fn held_answers_are_released_in_any_order() {
     let mut two = pin!(service.oneshot(()));
     assert!(poll(one.as_mut(), &task).is_pending());
     assert!(poll(two.as_mut(), &task).is_pending());
-    assert_eq!(
-        (handle.calls(), handle.in_flight(), handle.waiting_calls()),
-        (2, 2, 2)
-    );
+    assert_eq!((handle.calls(), handle.in_flight(), handle.waiting_calls()), (2, 2, 2));
 
     assert!(handle.release_call(2));
     assert!(!handle.release_call(3), "there is no third call");
@@ -175,10 +154,7 @@ async fn held_answers_are_released_in_any_order() {
     handle.release();
     assert_eq!(wakes.0.load(Ordering::Relaxed), 2);
     assert_eq!(poll(one.as_mut(), &task), Poll::Ready(Ok(1)));
-    assert_eq!(
-        (handle.completed(), handle.dropped(), handle.in_flight()),
-        (2, 0, 0)
-    );
+    assert_eq!((handle.completed(), handle.dropped(), handle.in_flight()), (2, 0, 0));
 }
 
 #[tokio::test]
@@ -189,10 +165,7 @@ async fn a_future_dropped_early_counts_as_dropped() {
     let call = service.call(());
     assert_eq!(handle.in_flight(), 1);
     drop(call);
-    assert_eq!(
-        (handle.completed(), handle.dropped(), handle.in_flight()),
-        (0, 1, 0)
-    );
+    assert_eq!((handle.completed(), handle.dropped(), handle.in_flight()), (0, 1, 0));
 }
 
 #[tokio::test]
@@ -232,10 +205,7 @@ async fn polling_a_response_again_after_its_output_is_a_violation() {
     assert!(poll(call.as_mut(), Waker::noop()).is_ready());
     let again = catch_unwind(AssertUnwindSafe(|| poll(call.as_mut(), Waker::noop())));
     again.expect_err("it was polled again");
-    assert!(matches!(
-        handle.violations()[..],
-        [Violation::PolledAfterCompletion { call: 1, .. }]
-    ));
+    assert!(matches!(handle.violations()[..], [Violation::PolledAfterCompletion { call: 1, .. }]));
 }
 
 #[tokio::test]

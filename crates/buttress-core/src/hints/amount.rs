@@ -79,10 +79,7 @@ fn part(fraction: &str, unit: u128) -> u128 {
 
 fn from_nanos(nanos: u128) -> Duration {
     const PER_SECOND: u128 = 1_000_000_000;
-    match (
-        u64::try_from(nanos / PER_SECOND),
-        u32::try_from(nanos % PER_SECOND),
-    ) {
+    match (u64::try_from(nanos / PER_SECOND), u32::try_from(nanos % PER_SECOND)) {
         (Ok(secs), Ok(nanos)) => Duration::new(secs, nanos),
         _ => Duration::MAX,
     }
@@ -102,11 +99,7 @@ mod tests {
             ("0.000000001", 1),
             ("00.250", 250_000_000),
         ] {
-            assert_eq!(
-                decimal(text, SECOND),
-                Some(Duration::from_nanos(nanos)),
-                "{text}"
-            );
+            assert_eq!(decimal(text, SECOND), Some(Duration::from_nanos(nanos)), "{text}");
         }
         for text in [
             "", ".", "1.", ".5", "-5", "+3", "1e400", "1E3", "NaN", "nan", "inf", "infinity",
@@ -118,14 +111,8 @@ mod tests {
 
     #[test]
     fn a_fraction_finer_than_a_nanosecond_rounds_up() {
-        assert_eq!(
-            decimal("0.0000000001", SECOND),
-            Some(Duration::from_nanos(1))
-        );
-        assert_eq!(
-            decimal("1.0000009", MILLISECOND),
-            Some(Duration::from_nanos(1_000_001))
-        );
+        assert_eq!(decimal("0.0000000001", SECOND), Some(Duration::from_nanos(1)));
+        assert_eq!(decimal("1.0000009", MILLISECOND), Some(Duration::from_nanos(1_000_001)));
         let tiny = format!("2.{}1", "0".repeat(500));
         assert_eq!(decimal(&tiny, SECOND), Some(Duration::new(2, 1)));
         let zeros = format!("2.{}", "0".repeat(500));
@@ -163,15 +150,11 @@ mod tests {
             ("512us", 512_000),
             ("1.5ns", 2),
         ] {
-            assert_eq!(
-                with_units(text),
-                Some(Duration::from_nanos(nanos)),
-                "{text}"
-            );
+            assert_eq!(with_units(text), Some(Duration::from_nanos(nanos)), "{text}");
         }
-        for text in [
-            "", "s", "1", "1x", "1s2", "-1s", "+1s", "1 s", "1m s", "1.s", "1e3s", "infs", "µs",
-        ] {
+        for text in
+            ["", "s", "1", "1x", "1s2", "-1s", "+1s", "1 s", "1m s", "1.s", "1e3s", "infs", "µs"]
+        {
             assert_eq!(with_units(text), None, "{text:?}");
         }
     }

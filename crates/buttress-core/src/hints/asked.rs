@@ -46,20 +46,8 @@ pub(super) fn delay(base: Base<'_>) -> Option<(Duration, HintSource)> {
         Some((delay, source))
     };
     longest(&RETRY_AFTER_MS, milliseconds, HintSource::RetryAfterMs)
-        .or_else(|| {
-            longest(
-                &X_MS_RETRY_AFTER_MS,
-                milliseconds,
-                HintSource::XMsRetryAfterMs,
-            )
-        })
-        .or_else(|| {
-            longest(
-                &header::RETRY_AFTER,
-                seconds_or_date,
-                HintSource::RetryAfter,
-            )
-        })
+        .or_else(|| longest(&X_MS_RETRY_AFTER_MS, milliseconds, HintSource::XMsRetryAfterMs))
+        .or_else(|| longest(&header::RETRY_AFTER, seconds_or_date, HintSource::RetryAfter))
         .or_else(|| longest(&X_AMZ_RETRY_AFTER, milliseconds, HintSource::XAmzRetryAfter))
 }
 

@@ -25,9 +25,7 @@ impl Base<'_> {
     /// How long until an HTTP-date in any of the three forms of RFC 9110, section 5.6.7; zero if it
     /// is past.
     pub(super) fn until_http_date(self, text: &str) -> Option<Duration> {
-        httpdate::parse_http_date(text)
-            .ok()
-            .map(|date| self.until(date))
+        httpdate::parse_http_date(text).ok().map(|date| self.until(date))
     }
 
     /// How long until a reset in any of the forms that rate-limit headers give it.
@@ -85,11 +83,7 @@ mod tests {
     fn until_reset(text: &str) -> Option<Duration> {
         let headers = HeaderMap::new();
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
-        Base {
-            headers: &headers,
-            now,
-        }
-        .until_reset(text)
+        Base { headers: &headers, now }.until_reset(text)
     }
 
     #[test]
@@ -122,13 +116,7 @@ mod tests {
         }
         assert_eq!(until_reset("1969-12-31T23:59:59Z"), Some(Duration::ZERO));
         assert!(until_reset("9999-12-30T00:00:00Z") > Some(Duration::from_secs(1 << 37)));
-        for text in [
-            "",
-            "soon",
-            "2027-01-15",
-            "2027-13-15T08:01:00Z",
-            "2027-01-15T08:01:00",
-        ] {
+        for text in ["", "soon", "2027-01-15", "2027-13-15T08:01:00Z", "2027-01-15T08:01:00"] {
             assert_eq!(until_reset(text), None, "{text:?}");
         }
     }
@@ -136,10 +124,7 @@ mod tests {
     #[test]
     fn a_local_clock_before_1970_does_no_harm() {
         let headers = HeaderMap::new();
-        let base = Base {
-            headers: &headers,
-            now: UNIX_EPOCH - SECOND,
-        };
+        let base = Base { headers: &headers, now: UNIX_EPOCH - SECOND };
         assert_eq!(base.until_reset("1970-01-01T00:00:01Z"), Some(2 * SECOND));
     }
 }

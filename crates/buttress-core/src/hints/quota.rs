@@ -107,10 +107,7 @@ impl<'de> ListVisitor<'de> for Policies {
     type Error = Infallible;
 
     fn entry(&mut self) -> Result<impl EntryVisitor<'de>, Infallible> {
-        Ok(Entry {
-            policies: self,
-            policy: Policy::default(),
-        })
+        Ok(Entry { policies: self, policy: Policy::default() })
     }
 }
 
@@ -246,16 +243,10 @@ mod tests {
     #[test]
     fn only_the_statuses_of_a_spent_quota_count() {
         for status in [403, 429, 503, 529] {
-            assert!(
-                may_be_spent(StatusCode::from_u16(status).unwrap()),
-                "{status}"
-            );
+            assert!(may_be_spent(StatusCode::from_u16(status).unwrap()), "{status}");
         }
         for status in [200, 302, 400, 401, 408, 500, 502, 504] {
-            assert!(
-                !may_be_spent(StatusCode::from_u16(status).unwrap()),
-                "{status}"
-            );
+            assert!(!may_be_spent(StatusCode::from_u16(status).unwrap()), "{status}");
         }
     }
 }

@@ -12,11 +12,7 @@ fn milliseconds_may_have_a_fraction_and_come_before_seconds() {
         ("retry-after-ms", HintSource::RetryAfterMs),
         ("x-ms-retry-after-ms", HintSource::XMsRetryAfterMs),
     ] {
-        let hints = busy(&[
-            (name, "1500.25"),
-            ("retry-after", "9"),
-            ("x-amz-retry-after", "9"),
-        ]);
+        let hints = busy(&[(name, "1500.25"), ("retry-after", "9"), ("x-amz-retry-after", "9")]);
         assert_eq!(hints.delay(), Some(Duration::from_micros(1_500_250)));
         assert_eq!(hints.source(), Some(source));
     }
@@ -44,19 +40,8 @@ fn x_should_retry_says_whether_and_leaves_it_to_the_others_when() {
 
 #[test]
 fn an_x_should_retry_of_another_value_counts_as_absent() {
-    for value in [
-        &b""[..],
-        b"1",
-        b"yes",
-        b"truefalse",
-        b"true, false",
-        b"\xff",
-    ] {
-        assert_eq!(
-            busy(&[("x-should-retry", value)]),
-            Hints::default(),
-            "{value:?}"
-        );
+    for value in [&b""[..], b"1", b"yes", b"truefalse", b"true, false", b"\xff"] {
+        assert_eq!(busy(&[("x-should-retry", value)]), Hints::default(), "{value:?}");
     }
 }
 

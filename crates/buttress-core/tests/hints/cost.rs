@@ -14,11 +14,7 @@ fn a_response_without_hints_costs_no_allocation() {
         ("x-ratelimit-remaining-requests", "59"),
         ("x-ratelimit-reset-requests", "1s"),
     ]);
-    for status in [
-        StatusCode::OK,
-        StatusCode::TOO_MANY_REQUESTS,
-        StatusCode::BAD_GATEWAY,
-    ] {
+    for status in [StatusCode::OK, StatusCode::TOO_MANY_REQUESTS, StatusCode::BAD_GATEWAY] {
         let mut hints = None;
         let counted = allocation_counter::measure(|| {
             let mut read = Hints::read(status, &plain, now());

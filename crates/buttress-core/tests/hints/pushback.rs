@@ -9,10 +9,7 @@ use super::{busy, headers, read, seconds};
 
 #[test]
 fn a_pushback_says_when_and_not_whether() {
-    let hints = read(
-        StatusCode::OK,
-        &[("grpc-retry-pushback-ms", "50"), ("retry-after", "9")],
-    );
+    let hints = read(StatusCode::OK, &[("grpc-retry-pushback-ms", "50"), ("retry-after", "9")]);
     assert!(hints.pushback());
     assert_eq!(hints.delay(), Some(Duration::from_millis(50)));
     assert_eq!(hints.source(), Some(HintSource::Pushback));
@@ -23,17 +20,7 @@ fn a_pushback_says_when_and_not_whether() {
 
 #[test]
 fn a_negative_or_unreadable_pushback_forbids_the_retry() {
-    for value in [
-        &b"-1"[..],
-        b"abc",
-        b"",
-        b"1.5",
-        b"2147483648",
-        b"NaN",
-        b"1e3",
-        b"5 0",
-        b"\xff",
-    ] {
+    for value in [&b"-1"[..], b"abc", b"", b"1.5", b"2147483648", b"NaN", b"1e3", b"5 0", b"\xff"] {
         let hints = read(StatusCode::OK, &[("grpc-retry-pushback-ms", value)]);
         let shown = value.escape_ascii().to_string();
         assert_eq!(hints.retry(), Some(false), "{shown}");
@@ -55,10 +42,7 @@ fn a_pushback_that_forbids_the_retry_leaves_the_delay_to_retry_after() {
 fn a_pushback_in_the_trailers_outranks_what_the_head_asked_for() {
     let mut hints = read(StatusCode::OK, &[("retry-after", "9")]);
     assert!(!hints.pushback());
-    hints.read_trailers(&headers(&[
-        ("grpc-status", "14"),
-        ("grpc-retry-pushback-ms", "50"),
-    ]));
+    hints.read_trailers(&headers(&[("grpc-status", "14"), ("grpc-retry-pushback-ms", "50")]));
     assert!(hints.pushback());
     assert_eq!(hints.delay(), Some(Duration::from_millis(50)));
 
@@ -77,11 +61,7 @@ fn of_a_pushback_in_the_head_and_one_in_the_trailers_the_stricter_counts() {
     ] {
         let mut hints = read(StatusCode::OK, &[("grpc-retry-pushback-ms", head)]);
         hints.read_trailers(&headers(&[("grpc-retry-pushback-ms", trailer)]));
-        assert_eq!(
-            hints.delay(),
-            delay.map(Duration::from_millis),
-            "{head} {trailer}"
-        );
+        assert_eq!(hints.delay(), delay.map(Duration::from_millis), "{head} {trailer}");
         assert_eq!(hints.retry(), retry, "{head} {trailer}");
     }
 }
@@ -102,10 +82,7 @@ fn of_several_pushback_lines_the_strictest_counts() {
 #[test]
 fn trailers_carry_no_other_hint() {
     let mut hints = busy(&[("x-request-id", "7")]);
-    hints.read_trailers(&headers(&[
-        ("retry-after", "9"),
-        ("x-should-retry", "false"),
-    ]));
+    hints.read_trailers(&headers(&[("retry-after", "9"), ("x-should-retry", "false")]));
     assert_eq!(hints, Hints::default());
 }
 
@@ -113,10 +90,7 @@ fn trailers_carry_no_other_hint() {
 fn x_should_retry_outranks_a_pushback() {
     let hints = busy(&[("x-should-retry", "true"), ("grpc-retry-pushback-ms", "-1")]);
     assert_eq!(hints.retry(), Some(true));
-    let hints = busy(&[
-        ("x-should-retry", "false"),
-        ("grpc-retry-pushback-ms", "50"),
-    ]);
+    let hints = busy(&[("x-should-retry", "false"), ("grpc-retry-pushback-ms", "50")]);
     assert_eq!(hints.retry(), Some(false));
     assert_eq!(hints.delay(), Some(Duration::from_millis(50)));
 }

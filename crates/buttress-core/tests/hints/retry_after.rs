@@ -44,12 +44,7 @@ fn a_retry_after_that_is_no_amount_of_time_counts_as_absent() {
         b"Wed, 32 Oct 2015 07:28:00 GMT",
     ] {
         let hints = busy(&[("retry-after", value)]);
-        assert_eq!(
-            hints,
-            Hints::default(),
-            "{:?}",
-            value.escape_ascii().to_string()
-        );
+        assert_eq!(hints, Hints::default(), "{:?}", value.escape_ascii().to_string());
     }
 }
 
@@ -99,10 +94,7 @@ fn a_date_is_measured_from_the_servers_own_clock() {
 #[test]
 fn an_invalid_date_leaves_the_local_clock_to_measure_from() {
     for date in ["", "yesterday", "Tue, 21 Oct 2015 07:28:00 GMT"] {
-        let hints = busy(&[
-            ("date", date),
-            ("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT"),
-        ]);
+        let hints = busy(&[("date", date), ("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT")]);
         assert_eq!(hints.delay(), seconds(30), "{date:?}");
     }
 }
@@ -140,15 +132,7 @@ fn a_delay_too_long_to_hold_is_the_longest_there_is() {
 
 #[test]
 fn retry_after_is_read_whatever_the_status_is() {
-    for status in [
-        StatusCode::ACCEPTED,
-        StatusCode::SEE_OTHER,
-        StatusCode::PAYLOAD_TOO_LARGE,
-    ] {
-        assert_eq!(
-            read(status, &[("retry-after", "3")]).delay(),
-            seconds(3),
-            "{status}"
-        );
+    for status in [StatusCode::ACCEPTED, StatusCode::SEE_OTHER, StatusCode::PAYLOAD_TOO_LARGE] {
+        assert_eq!(read(status, &[("retry-after", "3")]).delay(), seconds(3), "{status}");
     }
 }

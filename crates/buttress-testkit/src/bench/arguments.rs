@@ -20,14 +20,8 @@ pub(super) struct Arguments {
 }
 
 /// Options of the standard harness whose value is an argument of its own.
-const WITH_VALUE: [&str; 6] = [
-    "--test-threads",
-    "--skip",
-    "--color",
-    "--format",
-    "--logfile",
-    "--shuffle-seed",
-];
+const WITH_VALUE: [&str; 6] =
+    ["--test-threads", "--skip", "--color", "--format", "--logfile", "--shuffle-seed"];
 
 impl Arguments {
     pub(super) fn parse(arguments: impl IntoIterator<Item = String>) -> Self {
@@ -55,11 +49,7 @@ impl Arguments {
     }
 
     pub(super) fn matches(&self, name: &str) -> bool {
-        self.filters.is_empty()
-            || self
-                .filters
-                .iter()
-                .any(|filter| name.contains(filter.as_str()))
+        self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter.as_str()))
     }
 }
 

@@ -41,11 +41,7 @@ pub(super) struct Prepared<P, F, I> {
 
 impl<P: FnMut() -> I, F: FnMut(I) -> T, I, T> Prepared<P, F, I> {
     pub(super) fn new(prepare: P, run: F) -> Self {
-        Self {
-            prepare,
-            run,
-            inputs: Vec::new(),
-        }
+        Self { prepare, run, inputs: Vec::new() }
     }
 
     fn fill(&mut self, calls: u32) {
@@ -71,10 +67,7 @@ impl<P: FnMut() -> I, F: FnMut(I) -> T, I, T> Case for Prepared<P, F, I> {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a benchmark measures the real passing of time"
-)]
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures the real passing of time")]
 fn clocked(work: impl FnOnce()) -> Duration {
     let start = Instant::now();
     work();

@@ -27,24 +27,10 @@ impl Measured {
         (allocations, bytes): (f64, f64),
     ) -> Self {
         // A ratio of neighbours in time, for a round that was slow for one was slow for both.
-        let ratio = baseline.map(|base| {
-            median(
-                rounds
-                    .iter()
-                    .zip(base)
-                    .map(|(own, base)| own / base)
-                    .collect(),
-            )
-        });
+        let ratio = baseline
+            .map(|base| median(rounds.iter().zip(base).map(|(own, base)| own / base).collect()));
         let min = rounds.iter().copied().fold(f64::INFINITY, f64::min);
-        Self {
-            name,
-            min,
-            median: median(rounds.to_vec()),
-            ratio,
-            allocations,
-            bytes,
-        }
+        Self { name, min, median: median(rounds.to_vec()), ratio, allocations, bytes }
     }
 
     /// Returns the name of the case.
@@ -110,11 +96,7 @@ impl Summary {
     }
 
     pub(super) fn print(&self, title: &str, out: &mut dyn Write) -> io::Result<()> {
-        let longest = self
-            .cases
-            .iter()
-            .map(|case| case.name.chars().count())
-            .max();
+        let longest = self.cases.iter().map(|case| case.name.chars().count()).max();
         let width = longest.unwrap_or(0).max(title.chars().count());
         writeln!(
             out,
@@ -122,9 +104,7 @@ impl Summary {
             "min ns/call", "p50 ns/call", "ratio", "allocs/call", "bytes/call"
         )?;
         for case in &self.cases {
-            let ratio = case
-                .ratio
-                .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
+            let ratio = case.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
             writeln!(
                 out,
                 "{:width$}  {:>12.1}  {:>12.1}  {ratio:>8}  {:>12.2}  {:>12.1}",
@@ -132,10 +112,7 @@ impl Summary {
             )?;
         }
         if !self.timed {
-            writeln!(
-                out,
-                "one call each, to see that the cases work: the times mean nothing"
-            )?;
+            writeln!(out, "one call each, to see that the cases work: the times mean nothing")?;
         }
         out.flush()
     }
@@ -166,12 +143,8 @@ mod tests {
 
     #[test]
     fn a_round_that_was_slow_for_both_does_not_move_the_ratio() {
-        let case = Measured::new(
-            "x".into(),
-            &[20.0, 200.0, 22.0],
-            Some(&[10.0, 100.0, 11.0]),
-            (0.0, 0.0),
-        );
+        let case =
+            Measured::new("x".into(), &[20.0, 200.0, 22.0], Some(&[10.0, 100.0, 11.0]), (0.0, 0.0));
         assert_eq!(case.ratio(), Some(2.0));
         assert_eq!(case.min(), 20.0);
         assert_eq!(case.median(), 22.0);
@@ -182,15 +155,9 @@ mod tests {
         let with = Measured::new("with".into(), &[5.0], Some(&[4.0]), (1.0, 24.0));
         let without = Measured::new("without".into(), &[5.0], None, (0.0, 0.0));
         let mut out = Vec::new();
-        Summary::new(vec![with, without], true)
-            .print("title", &mut out)
-            .unwrap();
+        Summary::new(vec![with, without], true).print("title", &mut out).unwrap();
         let table = String::from_utf8(out).unwrap();
-        let cells = |line: &str| {
-            line.split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        };
+        let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let lines: Vec<_> = table.lines().map(cells).collect();
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[1], ["with", "5.0", "5.0", "1.250", "1.00", "24.0"]);

@@ -113,14 +113,7 @@ impl BodyHandle {
 
 impl fmt::Debug for BodyHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Seen {
-            polls,
-            frames,
-            bytes,
-            ended,
-            dropped,
-            ..
-        } = &*lock(&self.shared);
+        let Seen { polls, frames, bytes, ended, dropped, .. } = &*lock(&self.shared);
         f.debug_struct("BodyHandle")
             .field("polls", polls)
             .field("frames", frames)

@@ -33,9 +33,7 @@ where
         service: &'s mut S,
     ) -> Pin<Box<dyn Future<Output = Answer<S::Response>> + 's>> {
         Box::pin(async move {
-            poll_fn(|cx| service.poll_ready(cx))
-                .await
-                .map_err(Into::into)?;
+            poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
             service.call((self.request)()).await.map_err(Into::into)
         })
     }
@@ -97,10 +95,7 @@ where
 
     /// Asserts that the task of `probe` is woken in time.
     pub(super) async fn woken(&self, probe: &Probe, watch: &Watch) -> Verdict {
-        self.until("the waking of its task", watch, || {
-            probe.take_woken().then_some(Ok(()))
-        })
-        .await
+        self.until("the waking of its task", watch, || probe.take_woken().then_some(Ok(()))).await
     }
 
     /// Asks `step` again and again until it has a verdict: at first between turns of the other tasks,
@@ -119,10 +114,7 @@ where
                 return verdict;
             }
             if Instant::now() >= deadline {
-                return Err(format!(
-                    "{goal} did not come within {:?} ({watch})",
-                    self.patience
-                ));
+                return Err(format!("{goal} did not come within {:?} ({watch})", self.patience));
             }
             if turns < TURNS_BEFORE_TIME {
                 turns += 1;
@@ -149,10 +141,8 @@ where
                 return Ok(());
             }
         }
-        Err(
-            "the layer wakes its own task over and over while the inner service is pending"
-                .to_owned(),
-        )
+        Err("the layer wakes its own task over and over while the inner service is pending"
+            .to_owned())
     }
 }
 

@@ -155,12 +155,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} of {} checks failed",
-            self.failed().len(),
-            self.outcomes.len()
-        )?;
+        writeln!(f, "{} of {} checks failed", self.failed().len(), self.outcomes.len())?;
         for (check, outcome) in &self.outcomes {
             match outcome {
                 Outcome::Passed => writeln!(f, "  passed    {check}")?,

@@ -55,10 +55,7 @@ where
     watch.nothing_held("after the drop")?;
     watch.at_most(idle, "after the drop")?;
     handle.release();
-    ground
-        .answered(&mut service, &watch)
-        .await
-        .map_err(|why| format!("the next call: {why}"))?;
+    ground.answered(&mut service, &watch).await.map_err(|why| format!("the next call: {why}"))?;
     drop(service);
     settle().await;
     watch.nothing_held("after the service was dropped")?;

@@ -54,9 +54,7 @@ impl<S, Req, O> Ground<'_, S, Req, O> {
     /// Takes the handles of the check that has ended, and returns its first breach of readiness.
     pub(super) fn breach(&self) -> Option<String> {
         let handles = self.handles.take();
-        handles
-            .iter()
-            .find_map(|handle| handle.violations().first().map(ToString::to_string))
+        handles.iter().find_map(|handle| handle.violations().first().map(ToString::to_string))
     }
 }
 
@@ -70,30 +68,18 @@ impl Watch {
         let replies = Replies::each(move |_| Ok(answer()));
         let limited = ConcurrencyLimit::with_semaphore(replies, Arc::clone(&permits));
         let (strict, handle) = Strict::new(limited);
-        (
-            strict,
-            Self {
-                handle,
-                permits,
-                total,
-            },
-        )
+        (strict, Self { handle, permits, total })
     }
 
     /// Asserts that nothing of `stage` is left: no inner future and no permit.
     pub(super) fn nothing_held(&self, stage: &str) -> Verdict {
         let in_flight = self.handle.in_flight();
         if in_flight > 0 {
-            return Err(format!(
-                "{stage}, {in_flight} inner futures are still alive"
-            ));
+            return Err(format!("{stage}, {in_flight} inner futures are still alive"));
         }
         let free = self.permits.available_permits();
         if free < self.total {
-            return Err(format!(
-                "{stage}, {} permits are still held",
-                self.total - free
-            ));
+            return Err(format!("{stage}, {} permits are still held", self.total - free));
         }
         Ok(())
     }
@@ -102,9 +88,7 @@ impl Watch {
     pub(super) fn at_most(&self, most: usize, stage: &str) -> Verdict {
         let live = self.handle.instances();
         if live > most {
-            return Err(format!(
-                "{stage}, {live} inner services are alive, not {most}"
-            ));
+            return Err(format!("{stage}, {live} inner services are alive, not {most}"));
         }
         Ok(())
     }

@@ -75,9 +75,7 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, seen: &T, sent: &T) -> Resul
     if seen == sent {
         return Ok(());
     }
-    Err(format!(
-        "the {what} was {sent:?} below the layer and is {seen:?} above it"
-    ))
+    Err(format!("the {what} was {sent:?} below the layer and is {seen:?} above it"))
 }
 
 async fn collect<B>(body: B) -> Result<(Bytes, HeaderMap), String>

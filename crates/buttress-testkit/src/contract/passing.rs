@@ -31,10 +31,7 @@ where
     found(answer, planted)?;
     // A failed call does not spoil the service.
     watch.handle.recover();
-    ground
-        .answered(&mut service, &watch)
-        .await
-        .map_err(|why| format!("the next call: {why}"))?;
+    ground.answered(&mut service, &watch).await.map_err(|why| format!("the next call: {why}"))?;
     Ok(())
 }
 
@@ -47,10 +44,7 @@ where
     let (mut service, watch) = ground.service(PLENTY);
     watch.handle.fail_every_ready(move || planted);
     let call = ground.attempt(&mut service);
-    found(
-        ground.within("the failed call hangs", &watch, call).await?,
-        planted,
-    )
+    found(ground.within("the failed call hangs", &watch, call).await?, planted)
 }
 
 fn found<O>(answer: Answer<O>, planted: Planted) -> Verdict {
@@ -64,7 +58,5 @@ fn found<O>(answer: Answer<O>, planted: Planted) -> Verdict {
         }
         next = cause.source();
     }
-    Err(format!(
-        "{planted:?} is not found in the error or its sources: {error:?}"
-    ))
+    Err(format!("{planted:?} is not found in the error or its sources: {error:?}"))
 }

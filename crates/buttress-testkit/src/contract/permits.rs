@@ -12,10 +12,7 @@ where
 {
     let (mut one, watch) = ground.service(1);
     let mut two = one.clone();
-    ground
-        .answered(&mut one, &watch)
-        .await
-        .map_err(|why| format!("a lone call: {why}"))?;
+    ground.answered(&mut one, &watch).await.map_err(|why| format!("a lone call: {why}"))?;
     settle().await;
     watch.nothing_held("after a lone call, with the service idle")?;
 
@@ -89,9 +86,7 @@ where
     ground.ready(one, watch).await?;
     let mut holder = Box::pin(one.call((ground.request)()));
     let waiting = ("a poll of the inner future", || handle.waiting_calls() > 0);
-    ground
-        .reach(holder.as_mut(), &Probe::new(), waiting, watch)
-        .await?;
+    ground.reach(holder.as_mut(), &Probe::new(), waiting, watch).await?;
 
     let mut waiter = ground.attempt(two);
     let task = Probe::new();

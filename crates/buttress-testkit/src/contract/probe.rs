@@ -26,9 +26,7 @@ impl Wake for Woken {
 
 impl Probe {
     pub(super) fn new() -> Self {
-        Self {
-            woken: Arc::new(Woken(AtomicBool::new(false))),
-        }
+        Self { woken: Arc::new(Woken(AtomicBool::new(false))) }
     }
 
     pub(super) fn poll<F: Future + ?Sized>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
@@ -61,9 +59,7 @@ pub(super) async fn unwound(
 }
 
 fn words(panic: &(dyn Any + Send)) -> String {
-    let literal = panic
-        .downcast_ref::<&str>()
-        .map(|words| (*words).to_owned());
+    let literal = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
     literal
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without words".to_owned())

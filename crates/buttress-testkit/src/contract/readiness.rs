@@ -29,17 +29,12 @@ where
     let mut clone = original.clone();
     ground.answered(&mut clone, &watch).await?;
     let response = original.call((ground.request)());
-    ground
-        .finished("the original hangs", &watch, response)
-        .await?;
+    ground.finished("the original hangs", &watch, response).await?;
 
     ground.ready(&mut original, &watch).await?;
     let mut clone = original.clone();
     ground.ready(&mut clone, &watch).await?;
-    let (first, second) = (
-        original.call((ground.request)()),
-        clone.call((ground.request)()),
-    );
+    let (first, second) = (original.call((ground.request)()), clone.call((ground.request)()));
     ground.finished("the original hangs", &watch, first).await?;
     ground.finished("the clone hangs", &watch, second).await?;
     Ok(())
@@ -55,18 +50,10 @@ where
     handle.block_ready();
     let mut call = ground.attempt(&mut service);
     let first = Probe::new();
-    let waiting = ("poll_ready of the inner service", || {
-        handle.waiting_ready() > 0
-    });
+    let waiting = ("poll_ready of the inner service", || handle.waiting_ready() > 0);
     ground.reach(call.as_mut(), &first, waiting, &watch).await?;
     woken(ground, call.as_mut(), || handle.unblock_ready()).await?;
-    ground
-        .finished(
-            "the call hangs once the inner service is ready",
-            &watch,
-            call,
-        )
-        .await?;
+    ground.finished("the call hangs once the inner service is ready", &watch, call).await?;
     Ok(())
 }
 
@@ -83,13 +70,7 @@ where
     let waiting = ("a poll of the inner future", || handle.waiting_calls() > 0);
     ground.reach(call.as_mut(), &first, waiting, &watch).await?;
     woken(ground, call.as_mut(), || handle.release()).await?;
-    ground
-        .finished(
-            "the call hangs once the inner service has answered",
-            &watch,
-            call,
-        )
-        .await?;
+    ground.finished("the call hangs once the inner service has answered", &watch, call).await?;
     Ok(())
 }
 

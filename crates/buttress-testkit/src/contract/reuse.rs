@@ -15,10 +15,7 @@ where
     let mut early = 0;
     for call in 1..=CALLS {
         let numbered = |why| format!("call {call} of {CALLS}: {why}");
-        let response = ground
-            .answered(&mut service, &watch)
-            .await
-            .map_err(numbered)?;
+        let response = ground.answered(&mut service, &watch).await.map_err(numbered)?;
         (ground.judge)(response).await.map_err(numbered)?;
         if call == CALLS / 2 {
             settle().await;
@@ -37,27 +34,16 @@ where
 {
     let mut services = Vec::with_capacity(SERVICES);
     for number in 1..=SERVICES {
-        let maker = if number % 2 == 0 {
-            Maker::Clone
-        } else {
-            Maker::Original
-        };
+        let maker = if number % 2 == 0 { Maker::Clone } else { Maker::Original };
         services.push(ground.service_by(maker, PLENTY));
     }
     for (number, (service, watch)) in services.iter_mut().enumerate() {
-        ground
-            .answered(service, watch)
-            .await
-            .map_err(|why| format!("service {number}: {why}"))?;
+        ground.answered(service, watch).await.map_err(|why| format!("service {number}: {why}"))?;
         if watch.handle.calls() == 0 {
-            return Err(format!(
-                "service {number} did not call the inner service it was given"
-            ));
+            return Err(format!("service {number} did not call the inner service it was given"));
         }
     }
     let watches: Vec<_> = services.into_iter().map(|(_, watch)| watch).collect();
     settle().await;
-    watches
-        .iter()
-        .try_for_each(|watch| watch.at_most(0, "after every service was dropped"))
+    watches.iter().try_for_each(|watch| watch.at_most(0, "after every service was dropped"))
 }

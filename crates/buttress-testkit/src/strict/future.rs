@@ -43,9 +43,7 @@ where
 
 impl<F, E> fmt::Debug for ResponseFuture<F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture")
-            .field("call", &self.flight.call)
-            .finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").field("call", &self.flight.call).finish_non_exhaustive()
     }
 }
 
@@ -60,18 +58,12 @@ pub(super) struct Flight<E> {
 impl<E> Flight<E> {
     pub(super) fn start(shared: &Arc<Shared<E>>) -> Self {
         let (call, failure) = shared.lock().start();
-        Self {
-            call,
-            complete: false,
-            failure,
-            shared: Arc::clone(shared),
-        }
+        Self { call, complete: false, failure, shared: Arc::clone(shared) }
     }
 
     fn poll_go(&self, cx: &Context<'_>) -> Poll<()> {
         if self.complete {
-            self.shared
-                .breach(Violation::PolledAfterCompletion { call: self.call });
+            self.shared.breach(Violation::PolledAfterCompletion { call: self.call });
         }
         self.shared.lock().poll_call(self.call, cx)
     }

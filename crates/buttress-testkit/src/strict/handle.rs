@@ -141,12 +141,7 @@ impl<E> Handle<E> {
     /// Returns how many held response futures were polled and so keep a waker.
     #[must_use]
     pub fn waiting_calls(&self) -> usize {
-        self.shared
-            .lock()
-            .in_flight
-            .values()
-            .filter(|entry| entry.waker.is_some())
-            .count()
+        self.shared.lock().in_flight.values().filter(|entry| entry.waker.is_some()).count()
     }
 
     /// Returns how many response futures gave their output.
@@ -205,14 +200,7 @@ impl<E> Clone for Handle<E> {
 
 impl<E> fmt::Debug for Handle<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let State {
-            live,
-            ready_polls,
-            calls,
-            completed,
-            dropped,
-            ..
-        } = &*self.shared.lock();
+        let State { live, ready_polls, calls, completed, dropped, .. } = &*self.shared.lock();
         f.debug_struct("Handle")
             .field("instances", live)
             .field("ready_polls", ready_polls)

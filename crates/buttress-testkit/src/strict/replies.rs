@@ -21,10 +21,7 @@ pub struct Replies<Res, E = Planted> {
 impl<Res, E> Replies<Res, E> {
     /// Answers each call with what `reply` makes of the number of the call, counted from 1.
     pub fn each(reply: impl Fn(u64) -> Result<Res, E> + Send + Sync + 'static) -> Self {
-        Self {
-            calls: Arc::new(AtomicU64::new(0)),
-            reply: Arc::new(reply),
-        }
+        Self { calls: Arc::new(AtomicU64::new(0)), reply: Arc::new(reply) }
     }
 
     /// Answers the calls with `replies`, in order.
@@ -41,10 +38,7 @@ impl<Res, E> Replies<Res, E> {
         let length = queue.len();
         let queue = Mutex::new(queue);
         Self::each(move |call| {
-            let next = queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop_front();
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             next.unwrap_or_else(|| panic!("call {call} came after the last of {length} replies"))
         })
     }
@@ -67,17 +61,12 @@ impl<Req, Res, E> Service<Req> for Replies<Res, E> {
 
 impl<Res, E> Clone for Replies<Res, E> {
     fn clone(&self) -> Self {
-        Self {
-            calls: Arc::clone(&self.calls),
-            reply: Arc::clone(&self.reply),
-        }
+        Self { calls: Arc::clone(&self.calls), reply: Arc::clone(&self.reply) }
     }
 }
 
 impl<Res, E> fmt::Debug for Replies<Res, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replies")
-            .field("calls", &self.calls)
-            .finish_non_exhaustive()
+        f.debug_struct("Replies").field("calls", &self.calls).finish_non_exhaustive()
     }
 }

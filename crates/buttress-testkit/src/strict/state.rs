@@ -56,25 +56,15 @@ pub enum Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CalledUnready {
-                instance,
-                cloned_from,
-                because,
-            } => {
-                write!(
-                    f,
-                    "the inner service was called unready: instance {instance}"
-                )?;
+            Self::CalledUnready { instance, cloned_from, because } => {
+                write!(f, "the inner service was called unready: instance {instance}")?;
                 if let Some(origin) = cloned_from {
                     write!(f, ", a clone of instance {origin},")?;
                 }
                 write!(f, " {because}")
             }
             Self::PolledAfterCompletion { call } => {
-                write!(
-                    f,
-                    "the response future of call {call} was polled after its output"
-                )
+                write!(f, "the response future of call {call} was polled after its output")
             }
         }
     }
@@ -109,9 +99,7 @@ pub(super) struct Failures<E> {
 
 impl<E> Failures<E> {
     fn take(&mut self) -> Option<E> {
-        self.next
-            .pop_front()
-            .or_else(|| self.every.as_mut().map(|make| make()))
+        self.next.pop_front().or_else(|| self.every.as_mut().map(|make| make()))
     }
 
     pub(super) fn clear(&mut self) {
@@ -122,10 +110,7 @@ impl<E> Failures<E> {
 
 impl<E> Default for Failures<E> {
     fn default() -> Self {
-        Self {
-            next: VecDeque::new(),
-            every: None,
-        }
+        Self { next: VecDeque::new(), every: None }
     }
 }
 
@@ -192,11 +177,7 @@ impl<E> State<E> {
     /// Notes a call; returns its number and the failure that it is to end in.
     pub(super) fn start(&mut self) -> (u64, Option<E>) {
         self.calls += 1;
-        let entry = InFlight {
-            held: self.hold,
-            lag: self.lag,
-            waker: None,
-        };
+        let entry = InFlight { held: self.hold, lag: self.lag, waker: None };
         self.in_flight.insert(self.calls, entry);
         (self.calls, self.call_failures.take())
     }
@@ -256,8 +237,6 @@ impl<E> Default for Shared<E> {
             call_failures: Failures::default(),
             violations: Vec::new(),
         };
-        Self {
-            state: Mutex::new(state),
-        }
+        Self { state: Mutex::new(state) }
     }
 }

@@ -55,8 +55,5 @@ impl<F: Fault> Service<u64> for Faulty<F> {
 }
 
 pub(crate) fn faulty<F: Fault>(fault: F) -> LayerFn<impl Fn(Numbers) -> Faulty<F> + Clone> {
-    layer_fn(move |inner| Faulty {
-        inner,
-        fault: fault.clone(),
-    })
+    layer_fn(move |inner| Faulty { inner, fault: fault.clone() })
 }

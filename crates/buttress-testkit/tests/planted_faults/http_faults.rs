@@ -11,11 +11,7 @@ where
     B::Error: Into<buttress_testkit::contract::BoxError>,
 {
     let report = Contract::http(MapResponseLayer::new(fault)).report().await;
-    assert_eq!(
-        report.failed(),
-        [Check::ResponseUnchanged, Check::ManyCalls],
-        "{report}"
-    );
+    assert_eq!(report.failed(), [Check::ResponseUnchanged, Check::ManyCalls], "{report}");
     assert!(report.to_string().contains(reason), "{report}");
 }
 

@@ -1,9 +1,6 @@
 //! Proof of the contract suite: layers with one fault each, which it must reject by the right names.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a lock that a test poisoned has failed the test already"
-)]
+#![expect(clippy::unwrap_used, reason = "a lock that a test poisoned has failed the test already")]
 
 mod fault;
 mod http_faults;
@@ -35,7 +32,5 @@ async fn the_scaffold_of_the_faults_has_none_of_its_own() {
     expected = "FAILED    errors pass through unchanged: Planted { mark: 225 } is not found"
 )]
 async fn the_panic_of_a_run_names_the_check_and_the_reason() {
-    Contract::plain(faulty(response_faults::RewordsErrors))
-        .run()
-        .await;
+    Contract::plain(faulty(response_faults::RewordsErrors)).run().await;
 }

@@ -272,13 +272,7 @@ impl Fault for LocksOutOfOrder {
 
 #[tokio::test(start_paused = true)]
 async fn two_clones_that_wait_for_each_other_are_rejected() {
-    rejects(
-        LocksOutOfOrder {
-            baton: Arc::default(),
-        },
-        &[Check::SinglePermit],
-    )
-    .await;
+    rejects(LocksOutOfOrder { baton: Arc::default() }, &[Check::SinglePermit]).await;
 }
 
 /// Readies a new instance at each poll, even when it has a ready one.

@@ -35,10 +35,7 @@ impl<D: Treatment> Future for Treated<D> {
 }
 
 fn treated(inner: &mut Numbers, request: u64, treatment: impl Treatment) -> Answer {
-    Box::pin(Treated {
-        inner: Box::pin(inner.call(request)),
-        treatment,
-    })
+    Box::pin(Treated { inner: Box::pin(inner.call(request)), treatment })
 }
 
 /// Polls the inner future with a waker that wakes nobody.
@@ -51,9 +48,7 @@ impl Treatment for DropsWaker {
         inner: Pin<&mut InnerFuture>,
         _: &mut Context<'_>,
     ) -> Poll<Result<u64, BoxError>> {
-        inner
-            .poll(&mut Context::from_waker(Waker::noop()))
-            .map_err(BoxError::from)
+        inner.poll(&mut Context::from_waker(Waker::noop())).map_err(BoxError::from)
     }
 }
 
@@ -66,11 +61,7 @@ impl Fault for DropsWaker {
 #[tokio::test(start_paused = true)]
 async fn dropping_the_waker_of_the_response_is_rejected() {
     // Answers that come late hang in the other two.
-    let expected = [
-        Check::ResponseWaker,
-        Check::ResponseUnchanged,
-        Check::SinglePermit,
-    ];
+    let expected = [Check::ResponseWaker, Check::ResponseUnchanged, Check::SinglePermit];
     rejects(DropsWaker, &expected).await;
 }
 
@@ -85,9 +76,7 @@ impl Treatment for KeepsFirstWaker {
         cx: &mut Context<'_>,
     ) -> Poll<Result<u64, BoxError>> {
         let first = self.0.get_or_insert_with(|| cx.waker().clone());
-        inner
-            .poll(&mut Context::from_waker(first))
-            .map_err(BoxError::from)
+        inner.poll(&mut Context::from_waker(first)).map_err(BoxError::from)
     }
 }
 
@@ -144,12 +133,8 @@ impl Fault for Spawns {
 
 #[tokio::test(start_paused = true)]
 async fn leaving_the_inner_future_to_a_task_is_rejected() {
-    let expected = [
-        Check::DropUnpolled,
-        Check::DropCalled,
-        Check::DropPending,
-        Check::SinglePermit,
-    ];
+    let expected =
+        [Check::DropUnpolled, Check::DropCalled, Check::DropPending, Check::SinglePermit];
     rejects(Spawns, &expected).await;
 }
 
@@ -223,22 +208,14 @@ struct ParksPending(Shelf);
 impl Fault for ParksPending {
     fn call(&mut self, inner: &mut Numbers, request: u64) -> Answer {
         let inner = Some(Box::pin(inner.call(request)));
-        Box::pin(Parks {
-            inner,
-            polled: false,
-            shelf: Arc::clone(&self.0),
-        })
+        Box::pin(Parks { inner, polled: false, shelf: Arc::clone(&self.0) })
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn storing_the_inner_future_of_a_dropped_call_is_rejected() {
-    let expected = [
-        Check::DropCalled,
-        Check::DropPending,
-        Check::DropAnswered,
-        Check::SinglePermit,
-    ];
+    let expected =
+        [Check::DropCalled, Check::DropPending, Check::DropAnswered, Check::SinglePermit];
     rejects(ParksPending(Shelf::default()), &expected).await;
 }
 
@@ -347,12 +324,8 @@ impl Fault for StaysBroken {
 #[tokio::test(start_paused = true)]
 async fn a_failure_that_spoils_the_service_is_rejected() {
     // The state is shared by all services of the layer, so every later check meets it.
-    let expected = [
-        Check::ErrorUnchanged,
-        Check::SinglePermit,
-        Check::ManyCalls,
-        Check::ManyServices,
-    ];
+    let expected =
+        [Check::ErrorUnchanged, Check::SinglePermit, Check::ManyCalls, Check::ManyServices];
     rejects(StaysBroken(Arc::default()), &expected).await;
 }
 
@@ -387,9 +360,7 @@ async fn polling_the_inner_future_after_its_output_is_rejected() {
     let report = Contract::plain(faulty(PollsAgain(false))).report().await;
     assert!(!report.passed());
     assert!(
-        report
-            .to_string()
-            .contains("future of call 1 was polled after its output"),
+        report.to_string().contains("future of call 1 was polled after its output"),
         "{report}"
     );
 }

@@ -83,9 +83,7 @@ impl Layer<Numbers> for KeepsServices {
 
 #[tokio::test(start_paused = true)]
 async fn keeping_the_inner_service_after_the_service_is_dropped_is_rejected() {
-    let report = Contract::plain(KeepsServices(Arc::default()))
-        .report()
-        .await;
+    let report = Contract::plain(KeepsServices(Arc::default())).report().await;
     let expected = [
         Check::DropUnpolled,
         Check::DropCalled,
@@ -112,19 +110,13 @@ impl Layer<Numbers> for ReusesService {
         if made.0 <= 16 {
             return faulty(Sound).layer(inner);
         }
-        made.1
-            .get_or_insert_with(|| faulty(Sound).layer(inner))
-            .clone()
+        made.1.get_or_insert_with(|| faulty(Sound).layer(inner)).clone()
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn giving_out_a_service_around_another_inner_one_is_rejected() {
-    let report = Contract::plain(ReusesService {
-        made: Arc::default(),
-    })
-    .report()
-    .await;
+    let report = Contract::plain(ReusesService { made: Arc::default() }).report().await;
     assert_eq!(report.failed(), [Check::ManyServices], "{report}");
 }
 
@@ -148,9 +140,5 @@ impl Layer<Numbers> for ClonesEmpty {
 #[tokio::test(start_paused = true)]
 async fn a_clone_of_the_layer_that_makes_another_service_is_rejected() {
     let report = Contract::plain(ClonesEmpty(0)).report().await;
-    assert_eq!(
-        report.failed(),
-        [Check::ManyCalls, Check::ManyServices],
-        "{report}"
-    );
+    assert_eq!(report.failed(), [Check::ManyCalls, Check::ManyServices], "{report}");
 }

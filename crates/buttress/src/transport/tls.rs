@@ -41,11 +41,10 @@ impl Tls {
         let before = self.roots.len();
         let mut store = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate =
-                certificate.map_err(|error| invalid(format!("no PEM: {error}")))?;
-            store
-                .add(certificate.clone())
-                .map_err(|error| invalid(format!("PEM with a certificate that is none: {error}")))?;
+            let certificate = certificate.map_err(|error| invalid(format!("no PEM: {error}")))?;
+            store.add(certificate.clone()).map_err(|error| {
+                invalid(format!("PEM with a certificate that is none: {error}"))
+            })?;
             self.roots.push(certificate);
         }
         if self.roots.len() == before {
