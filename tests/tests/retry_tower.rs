@@ -176,8 +176,6 @@ async fn as_many_http_calls_are_sent_as_by_tower() {
     }
 }
 
-/// Where the two differ, and are meant to: tower keeps a readied instance's clone for later just as
-/// we do, but each of its retries is for the policy alone to pay.
 #[tokio::test(start_paused = true)]
 async fn every_attempt_sees_the_request_as_it_came() {
     let seen = RefCell::new(Vec::new());

@@ -1,0 +1,18 @@
+//! A small gateway made of the Buttress layers, and a rehearsal that shows what they do.
+//!
+//! Every behaviour here is a layer's; what this crate adds is a command line ([`Cli`]), sockets
+//! and the rules of an HTTP intermediary ([`serve`]), and a busy API to try it on ([`rehearse`]).
+//!
+//! ```no_run
+//! use buttress_gateway::Cli;
+//!
+//! let cli = Cli::read(["buttress", "serve", "--upstream", "http://127.0.0.1:9000"]);
+//! assert!(cli.is_ok());
+//! ```
+
+mod cli;
+mod log;
+pub mod rehearse;
+pub mod serve;
+
+pub use cli::{Cli, Command, Stop};

@@ -1,0 +1,255 @@
+//! The busy API: endpoints on loopback that answer chat calls with limited capacity.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Deserialize;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    task::JoinSet,
+    time::sleep,
+};
+
+use super::{
+    answers::{self, AnswerBody},
+    draws::{Draws, ServiceTime, Stream},
+    gate::Gate,
+    parameters::{BusySpells, ServerParameters},
+};
+
+/// The longest request body that is read.
+const MAX_REQUEST: usize = 1 << 20;
+
+/// A chat API with limited capacity: one or more independent endpoints, each on a loopback port.
+///
+/// `POST /v1/chat/completions` is answered after the network delay, a wait for one of the slots,
+/// and a drawn service time; or, as soon as slots and queue are full, with a `503` that says
+/// `Retry-After: 1`. A client that goes away frees its slot or its place at once.
+///
+/// Dropping it closes every listener and every connection.
+#[derive(Debug)]
+pub struct Provider {
+    endpoints: Vec<Arc<Endpoint>>,
+    tasks: JoinSet<()>,
+}
+
+impl Provider {
+    /// Starts `endpoints` endpoints, each with the capacity of `server`. Endpoint `n` draws the
+    /// same service times and the same busy spells whenever `seed` is the same.
+    ///
+    /// # Errors
+    ///
+    /// If a port cannot be had, or the service time is none (its mean zero, or its variation negative or not finite).
+    pub fn start(server: &ServerParameters, endpoints: u64, seed: u64) -> io::Result<Self> {
+        let mut provider = Self { endpoints: Vec::new(), tasks: JoinSet::new() };
+        for number in 0..endpoints {
+            let listener = listen()?;
+            let endpoint = Arc::new(Endpoint::new(server, number, seed, listener.local_addr()?)?);
+            provider.tasks.spawn(Arc::clone(&endpoint).accept(listener));
+            if let Some(spells) = server.busy.clone() {
+                let draws = Draws::new(seed, Stream::Busy(number));
+                provider.tasks.spawn(Arc::clone(&endpoint).fall_busy(spells, draws));
+            }
+            provider.endpoints.push(endpoint);
+        }
+        Ok(provider)
+    }
+
+    /// The endpoints, in order.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+
+    /// How many requests have reached the endpoints, refused ones included.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.endpoints.iter().map(|endpoint| endpoint.requests.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Closes every listener and every connection, and waits until they are closed.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+/// A backlog above that of [`TcpListener::bind`]: callers who start together must not be lost.
+fn listen() -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    socket.listen(4096)
+}
+
+/// One endpoint of the busy API.
+#[derive(Debug)]
+pub struct Endpoint {
+    address: SocketAddr,
+    server: ServerParameters,
+    gate: Arc<Gate>,
+    service_time: ServiceTime,
+    draws: Mutex<Draws>,
+    requests: AtomicU64,
+}
+
+/// What the busy API needs to know of a call.
+#[derive(Deserialize)]
+struct Call {
+    #[serde(default)]
+    stream: bool,
+}
+
+impl Endpoint {
+    fn new(
+        server: &ServerParameters,
+        number: u64,
+        seed: u64,
+        address: SocketAddr,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            address,
+            gate: Gate::new(server.slots, server.queue),
+            service_time: ServiceTime::new(server.service_mean, server.service_variation)?,
+            draws: Mutex::new(Draws::new(seed, Stream::Service(number))),
+            server: server.clone(),
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its capacity at this moment.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        // Owned here, so that ending this task ends every connection.
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => drop(connections.spawn(Arc::clone(&self).serve(stream))),
+                    // Out of file descriptors, most likely: some come back as calls end.
+                    Err(_) => sleep(Duration::from_millis(10)).await,
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream) {
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let service = service_fn(|request| {
+            let endpoint = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(endpoint.answer(request).await) }
+        });
+        // Ends in an error whenever a client goes away, which is its right.
+        let _ = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        let id = self.requests.fetch_add(1, Ordering::Relaxed);
+        let call = match read_call(request).await {
+            Ok(call) => call,
+            Err(refusal) => return refusal,
+        };
+        sleep(self.server.network_delay).await;
+        let Some(ticket) = self.gate.enter() else {
+            return answers::too_busy();
+        };
+        // Drawn on admission: the n-th call admitted takes the same time in every run.
+        let service = self.draw();
+        let slot = ticket.turn().await;
+        if call.stream {
+            return answers::stream(id, service, slot);
+        }
+        slot.serve(service).await;
+        answers::completion(id)
+    }
+
+    fn draw(&self) -> Duration {
+        self.draws.lock().unwrap_or_else(PoisonError::into_inner).time(&self.service_time)
+    }
+
+    async fn fall_busy(self: Arc<Self>, spells: BusySpells, mut draws: Draws) {
+        let (slots, queue) = (self.server.slots, self.server.queue);
+        loop {
+            sleep(draws.exponential(spells.calm_mean)).await;
+            self.gate.resize(remaining(slots, spells.lost), remaining(queue, spells.lost));
+            sleep(draws.exponential(spells.spell_mean)).await;
+            self.gate.resize(slots, queue);
+        }
+    }
+}
+
+/// What is left of `whole` when the share `lost` is gone; rounded, and never nothing.
+fn remaining(whole: usize, lost: f64) -> usize {
+    let whole = u32::try_from(whole).unwrap_or(u32::MAX);
+    let left = (f64::from(whole) * (1.0 - lost.clamp(0.0, 1.0))).round();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a whole number between 0 and a u32"
+    )]
+    let left = left as usize;
+    left.max(1)
+}
+
+async fn read_call(request: Request<Incoming>) -> Result<Call, Response<AnswerBody>> {
+    if request.uri().path() != "/v1/chat/completions" {
+        let message = "There is only /v1/chat/completions here.";
+        return Err(answers::error(StatusCode::NOT_FOUND, "invalid_request_error", message));
+    }
+    if request.method() != Method::POST {
+        let message = "A chat call is a POST.";
+        return Err(answers::error(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "invalid_request_error",
+            message,
+        ));
+    }
+    let body = Limited::new(request.into_body(), MAX_REQUEST).collect().await.map_err(|_| {
+        let message = "The body is longer than 1 MiB, or ended too early.";
+        answers::error(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", message)
+    })?;
+    serde_json::from_slice(&body.to_bytes()).map_err(|_| {
+        let message = "The body is not the JSON of a chat call.";
+        answers::error(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_spell_leaves_the_share_that_is_not_lost() {
+        assert_eq!(remaining(36, 0.85), 5);
+        assert_eq!(remaining(125, 0.85), 19);
+        assert_eq!(remaining(36, 0.0), 36);
+        assert_eq!(remaining(36, 1.0), 1);
+        assert_eq!(remaining(36, f64::NAN), 1);
+    }
+}

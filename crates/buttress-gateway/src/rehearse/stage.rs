@@ -1,0 +1,87 @@
+//! What both runs are played on: a fresh API and a fresh name server.
+
+use std::{io, net::Ipv4Addr};
+
+use super::{
+    buttressed::Buttressed, error::Error, lookup::Lookup, naive::Naive, names::NameServer,
+    parameters::Parameters, path::Path, provider::Provider,
+};
+
+/// A busy API, and the slow name server that knows its names.
+#[derive(Debug)]
+pub struct Stage {
+    provider: Provider,
+    names: NameServer,
+    parameters: Parameters,
+}
+
+impl Stage {
+    /// Starts both on loopback.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if a port cannot be had.
+    pub async fn set(parameters: &Parameters, endpoints: u64) -> Result<Self, Error> {
+        let provider = Provider::start(&parameters.server, endpoints, parameters.seed)
+            .map_err(Error::io("start the busy API on loopback"))?;
+        let known = (0..endpoints).map(|number| (host(number), Ipv4Addr::LOCALHOST));
+        let names = NameServer::start(known, parameters.path.lookup_delay)
+            .await
+            .map_err(Error::io("start the name server on loopback"))?;
+        Ok(Self { provider, names, parameters: parameters.clone() })
+    }
+
+    /// The API.
+    #[must_use]
+    pub fn provider(&self) -> &Provider {
+        &self.provider
+    }
+
+    /// Name and port of each endpoint.
+    pub fn authorities(&self) -> impl Iterator<Item = (String, u16)> + '_ {
+        (0..)
+            .zip(self.provider.endpoints())
+            .map(|(number, endpoint)| (host(number), endpoint.address().port()))
+    }
+
+    /// The way from a client to the API, by way of the slow name server.
+    #[must_use]
+    pub fn path(&self) -> Path {
+        Path::new(Lookup::new(self.names.address()), self.parameters.path.connect_delay)
+    }
+
+    /// The naive client; it knows the first endpoint only.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if there is no endpoint.
+    pub fn naive(&self) -> Result<Naive, Error> {
+        let (host, port) = self.first()?;
+        Ok(Naive::new(self.path(), host, port))
+    }
+
+    /// The Buttress client.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if there is no endpoint, [`Error::Client`] if the client cannot be made.
+    pub fn buttressed(&self) -> Result<Buttressed, Error> {
+        let (host, port) = self.first()?;
+        Buttressed::new(self.path(), &host, port)
+    }
+
+    fn first(&self) -> Result<(String, u16), Error> {
+        let first = self.authorities().next();
+        first.ok_or_else(|| Error::io("find an endpoint")(io::ErrorKind::NotFound.into()))
+    }
+
+    /// Closes every socket of the API and of the name server.
+    pub async fn strike(self) {
+        self.provider.stop().await;
+    }
+}
+
+/// `.test` never exists outside of tests (RFC 6761, 6.2).
+fn host(number: u64) -> String {
+    format!("llm-{}.test", number + 1)
+}

@@ -1,0 +1,222 @@
+//! One request from the client to the upstream, and the answer back.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+};
+use http_body::Body as _;
+use http_body_util::Either;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    Upstream,
+    answer::Answer,
+    body::{RequestBody, ResponseBody},
+    exchange::{Chain, Exchange, InFlight},
+    headers::{self, Forwarded},
+    shutdown::Shutdown,
+    socket::Ending,
+    stack::{Stack, UpstreamBody},
+    tunnel,
+};
+
+/// What every request is treated with.
+pub(crate) struct Proxy {
+    pub(crate) upstream: Upstream,
+    pub(crate) preserve_host: bool,
+    pub(crate) forwarded: Forwarded,
+    pub(crate) stack: Stack,
+    pub(crate) in_flight: InFlight,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// What a request must know of the connection it came on.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub(crate) peer: SocketAddr,
+    pub(crate) ending: Ending,
+    /// The connection's place among those that may be open.
+    pub(crate) place: Arc<OwnedSemaphorePermit>,
+}
+
+/// A change of protocol that the client asks for.
+struct Upgrade {
+    protocol: HeaderValue,
+    client: OnUpgrade,
+}
+
+impl Proxy {
+    /// Answers a request, whatever happens.
+    ///
+    /// Dropping the future drops the call to the upstream with it.
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        client: Client,
+    ) -> Response<ResponseBody<UpstreamBody>> {
+        let mut exchange = Exchange::open(&request, client.peer);
+        let speaks_http_1_0 = request.version() == Version::HTTP_10;
+        let passed = self.pass(request, &client, &mut exchange).await;
+        let mut response = match passed {
+            Ok(response) => response.map(Either::Right),
+            Err(answer) => answer.into_response().map(Either::Left),
+        };
+        let received = std::mem::replace(response.version_mut(), Version::HTTP_11);
+        headers::add_via(response.headers_mut(), received);
+
+        let body = response.body();
+        let ends_with_connection =
+            speaks_http_1_0 && !body.is_end_stream() && body.size_hint().exact().is_none();
+        let ending = ends_with_connection.then(|| {
+            client.ending.begin();
+            client.ending
+        });
+        exchange.answered(response.status(), ending);
+        response.map(|body| ResponseBody::new(body, exchange))
+    }
+
+    async fn pass(
+        &self,
+        mut request: Request<Incoming>,
+        client: &Client,
+        exchange: &mut Exchange,
+    ) -> Result<Response<UpstreamBody>, Answer> {
+        check(&request)?;
+        exchange.enter(&self.in_flight).map_err(|_| Answer::overloaded())?;
+        let may_end_here = matches!(*request.method(), Method::OPTIONS | Method::TRACE);
+        if may_end_here && !headers::count_forward(request.headers_mut()) {
+            return Err(Answer::last_hop());
+        }
+        let upgrade = self.rewrite(&mut request, client)?;
+        let sent = request.map(RequestBody::new);
+        let result = match upgrade {
+            // A connection that changes its protocol is nobody's to retry.
+            Some(_) => self.stack.upgrade(sent).await,
+            None => self.stack.send(sent).await,
+        };
+        let mut response = result.map_err(|error| {
+            tracing::warn!(error = %Chain(&*error), "no answer from the upstream");
+            Answer::of_error(&error)
+        })?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch(response, upgrade, client, exchange);
+        }
+        if headers::has_foreign_coding(response.headers()) {
+            return Err(Answer::bad_gateway("the upstream used a transfer coding unasked"));
+        }
+        if response.headers().contains_key(TRANSFER_ENCODING) {
+            // RFC 9112 section 6.3: the length is overridden, and must not be passed on.
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
+        headers::remove_hop_by_hop(response.headers_mut());
+        Ok(response)
+    }
+
+    /// Turns the request that came into the one that goes; says if it asks for another protocol.
+    fn rewrite(
+        &self,
+        request: &mut Request<Incoming>,
+        client: &Client,
+    ) -> Result<Option<Upgrade>, Answer> {
+        let host = host(request)?;
+        let uri = self.upstream.uri(request.uri().path_and_query());
+        *request.uri_mut() = uri.map_err(|_| Answer::invalid("the request target is invalid"))?;
+        let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
+        let protocol = headers::upgrade(request.headers(), version);
+        let upgrade = protocol
+            .map(|protocol| Upgrade { protocol, client: hyper::upgrade::on(&mut *request) });
+
+        let fields = request.headers_mut();
+        let accepts_trailers = headers::accepts_trailers(fields);
+        headers::remove_hop_by_hop(fields);
+        if version == Version::HTTP_2 {
+            headers::join_cookies(fields);
+        }
+        match &upgrade {
+            Some(upgrade) => announce(fields, upgrade.protocol.clone()),
+            None if accepts_trailers => self.accept_trailers(fields),
+            None => {}
+        }
+        match (self.preserve_host, &host) {
+            (true, Some(host)) => drop(fields.insert(HOST, host.clone())),
+            _ => drop(fields.remove(HOST)),
+        }
+        headers::add_via(fields, version);
+        self.forwarded.write(fields, client.peer.ip(), host);
+        Ok(upgrade)
+    }
+
+    /// Says that trailers are understood. HTTP/1.1 wants that named in `Connection` too; over TLS
+    /// the version is not known yet, and HTTP/2 forbids it.
+    fn accept_trailers(&self, fields: &mut HeaderMap) {
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+        if self.stack.speaks_http1_only() {
+            fields.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
+    }
+
+    /// Joins the two connections once both have changed their protocol.
+    fn switch(
+        &self,
+        mut response: Response<UpstreamBody>,
+        upgrade: Option<Upgrade>,
+        client: &Client,
+        exchange: &mut Exchange,
+    ) -> Result<Response<UpstreamBody>, Answer> {
+        let Some(upgrade) = upgrade else {
+            return Err(Answer::bad_gateway("the upstream changed its protocol unasked"));
+        };
+        let upstream = hyper::upgrade::on(&mut response);
+        let fields = response.headers_mut();
+        let protocol = fields.get(UPGRADE).cloned().unwrap_or(upgrade.protocol);
+        headers::remove_hop_by_hop(fields);
+        announce(fields, protocol);
+        let held = (Arc::clone(&client.place), exchange.take_slot());
+        self.shutdown.spawn(async move {
+            match tunnel::carry(upgrade.client, upstream).await {
+                Ok((sent, received)) => tracing::debug!(sent, received, "tunnel closed"),
+                Err(error) => tracing::debug!(error = %Chain(&*error), "tunnel broke off"),
+            }
+            drop(held);
+        });
+        Ok(response)
+    }
+}
+
+/// Refuses what must not or cannot be passed on.
+fn check(request: &Request<Incoming>) -> Result<(), Answer> {
+    if request.method() == Method::CONNECT {
+        return Err(Answer::not_implemented("this gateway is no tunnel: CONNECT is not served"));
+    }
+    if headers::has_foreign_coding(request.headers()) {
+        return Err(Answer::not_implemented("the only transfer coding served is chunked"));
+    }
+    if headers::goes_in_circles(request.headers()) {
+        return Err(Answer::circle());
+    }
+    Ok(())
+}
+
+/// The host that the client asked for; the target's goes before the field (RFC 9112 section 3.2.2).
+fn host(request: &Request<Incoming>) -> Result<Option<HeaderValue>, Answer> {
+    let mut fields = request.headers().get_all(HOST).iter();
+    let field = fields.next();
+    let needed = request.version() == Version::HTTP_11;
+    if fields.next().is_some() || (needed && field.is_none()) {
+        return Err(Answer::invalid("an HTTP/1.1 request has exactly one Host field"));
+    }
+    match request.uri().authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str())
+            .map(Some)
+            .map_err(|_| Answer::invalid("the request target is invalid")),
+        None => Ok(field.cloned()),
+    }
+}
+
+fn announce(fields: &mut HeaderMap, protocol: HeaderValue) {
+    fields.insert(UPGRADE, protocol);
+    fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+}

@@ -1,0 +1,253 @@
+//! The order of the layers.
+//!
+//! From the gateway outwards, and why:
+//!
+//! 1. **Retry** ([`Log`] watches it). Outermost, so that each attempt may take another connection
+//!    and has a first-byte timeout of its own. One budget for both policies: it is the upstream
+//!    that it protects, and that is the same.
+//! 2. **Commit**, for `llm` only. Inside of retry, so that an answer that ends before it has begun
+//!    is an attempt that failed.
+//! 3. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS.
+
+use std::{fs, time::Duration};
+
+use buttress::{
+    Setup,
+    transport::{Transport, TransportBody},
+};
+use buttress_core::BoxError;
+use buttress_retry::{
+    Backoff, Budget, Commit, Done, EmptyBudget, Held, HeldBody, HttpPolicy, Observer, ReplayBodies,
+    ReplayLimits, Retry, RetryLayer, Retrying, SettingError,
+};
+use http::{Request, Response};
+use http_body_util::Either;
+use tower::{Layer, ServiceExt as _};
+
+use super::{Arguments, Error, Policy, Protocol, body::RequestBody, exchange::Chain};
+
+/// A ping after this much silence on an HTTP/2 connection with open requests, and the time to
+/// answer it.
+const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+
+/// The path of every API that speaks the dialect of `OpenAI`.
+const LLM_PATH: &str = "/v1/";
+
+type Llm = Retry<Commit<Transport>, HttpPolicy<ReplayBodies, Held>, Log>;
+type Http = Retry<Transport, HttpPolicy<ReplayBodies>, Log>;
+
+/// What the upstream answers with.
+pub(crate) type UpstreamBody = Either<HeldBody<TransportBody>, TransportBody>;
+
+/// The layers over the pool, one set for each policy.
+#[derive(Clone, Debug)]
+pub(crate) struct Stack {
+    policy: Policy,
+    base: String,
+    llm: Llm,
+    http: Http,
+    transport: Transport,
+    /// A change of protocol is known to HTTP/1.1 only.
+    upgrades: Transport,
+    http1_only: bool,
+}
+
+impl Stack {
+    /// Builds the layers; opens no connection.
+    ///
+    /// # Errors
+    ///
+    /// If a setting cannot be used; the error names the flag.
+    pub(crate) fn new(arguments: &Arguments) -> Result<Self, Error> {
+        let budget = Budget::percent(arguments.retry_budget)
+            .map_err(|error| Error::setting("--retry-budget", error.to_string()))?;
+        let limits = ReplayLimits::new().per_request(arguments.max_body_replay.bytes());
+        let transport = transport(arguments)?;
+        let llm = tune(RetryLayer::llm(), Defaults::LLM, arguments, budget.clone())?
+            .replay(limits.clone());
+        let http = tune(RetryLayer::http(), Defaults::HTTP, arguments, budget)?.replay(limits);
+        let plain = !arguments.upstream.is_https() && arguments.upstream_protocol == Protocol::Auto;
+        Ok(Self {
+            policy: arguments.policy,
+            base: arguments.upstream.base().to_owned(),
+            llm: llm.observer(Log).layer(transport.clone()),
+            http: http.observer(Log).layer(transport.clone()),
+            transport,
+            upgrades: finish(setup(arguments)?.http1_only())?,
+            http1_only: plain || speaks_http1(arguments),
+        })
+    }
+
+    /// Whether every connection to the upstream speaks HTTP/1.1, whatever it agrees on.
+    pub(crate) const fn speaks_http1_only(&self) -> bool {
+        self.http1_only
+    }
+
+    /// Sends a request through the layers of its policy.
+    pub(crate) async fn send(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<UpstreamBody>, BoxError> {
+        match self.policy_for(request.uri().path()) {
+            Policy::Llm => {
+                let response = self.llm.clone().oneshot(request).await?;
+                Ok(response.map(Either::Left))
+            }
+            Policy::Off => once(&self.transport, request).await,
+            _ => {
+                let response = self.http.clone().oneshot(request).await?;
+                Ok(response.map(Either::Right))
+            }
+        }
+    }
+
+    /// Sends a request that asks for another protocol, once.
+    pub(crate) async fn upgrade(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<UpstreamBody>, BoxError> {
+        once(&self.upgrades, request).await
+    }
+
+    /// The policy of a request to this path of the upstream. What counts is the path that the
+    /// client asked for, and where the upstream's own path ends in `/v1`, that one.
+    fn policy_for(&self, path: &str) -> Policy {
+        if self.policy != Policy::Auto {
+            return self.policy;
+        }
+        let asked = path.strip_prefix(self.base.as_str()).unwrap_or(path);
+        let llm =
+            asked.starts_with(LLM_PATH) || self.base.ends_with(LLM_PATH.trim_end_matches('/'));
+        if llm { Policy::Llm } else { Policy::Http }
+    }
+}
+
+async fn once(
+    transport: &Transport,
+    request: Request<RequestBody>,
+) -> Result<Response<UpstreamBody>, BoxError> {
+    let response = transport.clone().oneshot(request).await?;
+    Ok(response.map(Either::Right))
+}
+
+/// What a preset waits between attempts, and how many it makes, where no flag says otherwise.
+#[derive(Clone, Copy)]
+struct Defaults {
+    attempts: u32,
+    min: Duration,
+    max: Duration,
+}
+
+impl Defaults {
+    const LLM: Self =
+        Self { attempts: 6, min: Duration::from_millis(500), max: Duration::from_secs(8) };
+    const HTTP: Self =
+        Self { attempts: 3, min: Duration::from_millis(50), max: Duration::from_secs(10) };
+}
+
+/// Applies the flags that both policies share.
+///
+/// A request that needs a retry while the budget is empty waits in line, for `http` too: failing it
+/// would be the gateway's own doing.
+fn tune<P, C>(
+    layer: RetryLayer<P, (), C>,
+    defaults: Defaults,
+    arguments: &Arguments,
+    budget: Budget,
+) -> Result<RetryLayer<P, (), C>, Error> {
+    let attempts = arguments.attempts.unwrap_or(defaults.attempts);
+    let refused = |error: SettingError| Error::setting("--attempts", error.to_string());
+    let mut layer = layer
+        .max_attempts(attempts)
+        .map_err(refused)?
+        .backoff(backoff(defaults, arguments)?)
+        .budget(budget)
+        .on_empty_budget(EmptyBudget::Wait);
+    if let Some(limit) = arguments.deadline.duration() {
+        layer = layer.total_timeout(limit);
+    }
+    if let Some(limit) = arguments.attempt_timeout.duration() {
+        layer = layer.attempt_timeout(limit);
+    }
+    Ok(layer)
+}
+
+/// One flag moves the other end along rather than clash with a default; two that clash are refused.
+fn backoff(defaults: Defaults, arguments: &Arguments) -> Result<Backoff, Error> {
+    let (min, max) = match (arguments.backoff_min, arguments.backoff_max) {
+        (Some(min), Some(max)) => (min, max),
+        (Some(min), None) => (min, defaults.max.max(min)),
+        (None, Some(max)) => (defaults.min.min(max), max),
+        (None, None) => (defaults.min, defaults.max),
+    };
+    let (shown_min, shown_max) = (humantime::format_duration(min), humantime::format_duration(max));
+    Backoff::exponential(min, max).map_err(|_| {
+        Error::setting(
+            "--backoff-min",
+            format!("{shown_min} is more than --backoff-max, {shown_max}"),
+        )
+    })
+}
+
+fn transport(arguments: &Arguments) -> Result<Transport, Error> {
+    let setup = setup(arguments)?;
+    finish(match arguments.upstream_protocol {
+        _ if speaks_http1(arguments) => setup.http1_only(),
+        Protocol::Http2 => setup.http2_prior_knowledge(),
+        _ => setup,
+    })
+}
+
+/// Over HTTP/2 the host of the URI and that of the request cannot differ.
+fn speaks_http1(arguments: &Arguments) -> bool {
+    arguments.preserve_host || arguments.upstream_protocol == Protocol::Http1
+}
+
+fn setup(arguments: &Arguments) -> Result<Setup<()>, Error> {
+    if arguments.preserve_host && arguments.upstream_protocol == Protocol::Http2 {
+        let reason = "it needs HTTP/1.1, and --upstream-protocol says http2";
+        return Err(Error::setting("--preserve-host", reason));
+    }
+    let mut setup = Transport::builder()
+        .connect_timeout(arguments.connect_timeout)
+        .http1_preserve_header_case(true)
+        .http2_keep_alive(PING.0, PING.1);
+    if let Some(limit) = arguments.first_byte_timeout.duration() {
+        setup = setup.first_byte_timeout(limit);
+    }
+    if let Some(limit) = arguments.idle_read_timeout.duration() {
+        setup = setup.idle_read_timeout(limit);
+    }
+    let Some(file) = &arguments.upstream_ca else { return Ok(setup) };
+    let refused =
+        |reason: String| Error::setting("--upstream-ca", format!("{}: {reason}", file.display()));
+    let pem = fs::read(file).map_err(|error| refused(error.to_string()))?;
+    setup.root_certificates(pem).map_err(|error| refused(error.to_string()))
+}
+
+fn finish(setup: Setup<()>) -> Result<Transport, Error> {
+    setup.transport().map_err(|error: SettingError| Error::setting("--upstream", error.to_string()))
+}
+
+/// Writes what the retry layer does to the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Log;
+
+impl Observer for Log {
+    fn retry(&self, event: &Retrying<'_>) {
+        let delay_ms = event.delay.as_secs_f64() * 1e3;
+        let error = event.error.map(|error| tracing::field::display(Chain(error)));
+        tracing::info!(
+            attempt = event.attempt,
+            outcome = ?event.outcome,
+            delay_ms,
+            queued = event.queued,
+            error,
+            "trying again"
+        );
+    }
+
+    fn done(&self, event: &Done) {
+        tracing::debug!(attempts = event.attempts, ending = event.ending.as_str(), "call done");
+    }
+}
