@@ -126,6 +126,7 @@ impl fmt::Debug for Attempts {
 #[derive(Debug)]
 pub struct AttemptsFailed {
     attempts: Attempts,
+    unsent: bool,
     source: BoxError,
 }
 
@@ -133,7 +134,19 @@ impl AttemptsFailed {
     /// Joins the last error with the count that it ended.
     #[must_use]
     pub fn new(attempts: Attempts, source: BoxError) -> Self {
-        Self { attempts, source }
+        Self { attempts, unsent: false, source }
+    }
+
+    /// Says that none of the attempts was sent, so that [`Outcome::of_error`](crate::Outcome::of_error)
+    /// may say so. Without it the earlier ones count as sent, whatever became of the last.
+    #[must_use]
+    pub fn unsent(mut self, unsent: bool) -> Self {
+        self.unsent = unsent;
+        self
+    }
+
+    pub(crate) const fn is_unsent(&self) -> bool {
+        self.unsent
     }
 
     /// The attempts that were made.

@@ -10,7 +10,8 @@
 //! - [`Hints`]: what a server says about when to come back (`Retry-After` and its relatives);
 //! - [`Attempts`] and [`Deadline`]: one count of attempts and one end of time for all the layers
 //!   that a call passes through;
-//! - [`GuardBody`]: a body that holds a permit or a count until it ends.
+//! - [`GuardBody`]: a body that holds a permit or a count until it ends; [`CloneBody`]: one that can
+//!   be had a second time.
 //!
 //! ```
 //! use buttress_core::Outcome;
@@ -29,6 +30,7 @@
 //!   tells a request that was never sent from one that may have been processed.
 
 mod attempts;
+mod clone;
 mod error;
 mod guard;
 mod hints;
@@ -38,6 +40,7 @@ mod outcome;
 mod setting;
 
 pub use attempts::{Attempts, AttemptsFailed, Deadline};
+pub use clone::CloneBody;
 pub use error::{BoxError, InvalidRequest, Phase, TimedOut, cause, causes};
 pub use guard::{BodyEnd, BodyGuard, GuardBody};
 pub use hints::{HintSource, Hints};

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, io};
 
 use http::{HeaderMap, Response, StatusCode};
 
-use crate::{InvalidRequest, Phase, TimedOut, causes};
+use crate::{AttemptsFailed, InvalidRequest, Phase, TimedOut, cause, causes};
 
 /// What one attempt came to, seen from the caller.
 ///
@@ -64,7 +64,10 @@ impl Outcome {
     /// have left.
     #[must_use]
     pub fn of_error(error: &(dyn Error + 'static)) -> Self {
-        causes(error).find_map(known).unwrap_or(Self::Transient)
+        let outcome = causes(error).find_map(known).unwrap_or(Self::Transient);
+        // That the last attempt was not sent says nothing of those before it.
+        let sent = cause::<AttemptsFailed>(error).is_some_and(|failed| !failed.is_unsent());
+        if outcome == Self::NotSent && sent { Self::Transient } else { outcome }
     }
 
     /// A short name for logs and metric labels.
@@ -122,11 +125,9 @@ fn known(error: &(dyn Error + 'static)) -> Option<Outcome> {
 fn known_io(error: &io::Error) -> Option<Outcome> {
     use io::ErrorKind as Kind;
     match error.kind() {
-        Kind::ConnectionRefused
-        | Kind::HostUnreachable
-        | Kind::NetworkUnreachable
-        | Kind::NetworkDown
-        | Kind::AddrNotAvailable => Some(Outcome::NotSent),
+        // Not `HostUnreachable` and its kin: TCP reports those of an open connection as well, when
+        // what was sent is never acknowledged (RFC 1122 section 4.2.3.9).
+        Kind::ConnectionRefused | Kind::AddrNotAvailable => Some(Outcome::NotSent),
         Kind::TimedOut => Some(Outcome::Timeout),
         // It may wrap an error that says more.
         _ if error.get_ref().is_some() => None,

@@ -177,3 +177,22 @@ async fn ask(gateway: SocketAddr) -> hyper::Response<hyper::body::Incoming> {
     let request = Request::get("http://gateway/x").body(Empty::<Bytes>::new()).unwrap();
     sender.send_request(request).await.unwrap()
 }
+
+#[test]
+fn a_failure_that_breaks_off_is_left_without_its_last_chunk() {
+    let upstream = Upstream::new();
+    let gateway = Gateway::start(&upstream.url(), &[]);
+    // The answers of both policies: under /v1/ a failure is held to its end, if it has one.
+    for path in ["/v1/x", "/x"] {
+        for death in DEATHS {
+            let answer =
+                "HTTP/1.1 400 Bad Request\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+            let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+            let (mut client, server) = begun(&gateway, &upstream, &request, answer);
+            death.of(server);
+            assert_eq!(client.head().field("content-length"), None);
+            let (rest, _) = client.rest();
+            assert!(!rest.ends_with(b"0\r\n\r\n"), "{path}, {death:?}: a clean end");
+        }
+    }
+}

@@ -127,7 +127,7 @@ impl<S, P, O: Observer, B, Res> Call<S, P, O, B, Res> {
     {
         self.timer.rest();
         let outcome = self.settings.policy.outcome(&result);
-        self.account(outcome);
+        self.account(outcome, result.is_ok());
         if outcome == Outcome::Success {
             return Step::Return(self.finish(Ending::Success, result));
         }
@@ -144,10 +144,13 @@ impl<S, P, O: Observer, B, Res> Call<S, P, O, B, Res> {
     }
 
     /// Tells the budget how the service is doing.
-    fn account(&self, outcome: Outcome) {
+    fn account(&self, outcome: Outcome, answered: bool) {
         let Some(budget) = self.budget() else { return };
         match outcome {
-            Outcome::Success | Outcome::Rejected => budget.deposit(),
+            Outcome::Success => budget.deposit(),
+            // An answer that finds fault with the request is a sign of health; an error is no answer.
+            Outcome::Rejected if answered => budget.deposit(),
+            Outcome::Rejected => {}
             Outcome::NotSent => budget.record_failure(Cost::NOT_SENT),
             _ => budget.record_failure(Cost::TRANSIENT),
         }
@@ -179,6 +182,7 @@ impl<S, P, O: Observer, B, Res> Call<S, P, O, B, Res> {
 
         let mut progress = self.retrying.take().unwrap_or_else(|| Box::new(Progress::new(max)));
         progress.adopt(counted);
+        progress.sent |= outcome != Outcome::NotSent;
         let wait = progress.step(self.limits(), delay);
         let planned = progress
             .schedule(wait, self.terms.deadline)
@@ -267,8 +271,11 @@ impl<S, P, O: Observer, B, Res> Call<S, P, O, B, Res> {
             Phase::Ready => self.limits().ready_timeout,
             _ => self.terms.overdue(),
         };
-        let timed_out = || Err(TimedOut::new(phase, allowed.unwrap_or_default()).into());
-        self.finish(ending, last.unwrap_or_else(timed_out))
+        let gone = || match allowed {
+            Some(allowed) => Err(TimedOut::new(phase, allowed).into()),
+            None => Err(QueueFull.into()),
+        };
+        self.finish(ending, last.unwrap_or_else(gone))
     }
 
     /// Ends the call, telling the observer and, after more than one attempt, the caller.
@@ -294,7 +301,8 @@ impl<S, P, O: Observer, B, Res> Call<S, P, O, B, Res> {
                     Ok(failed) => failed.into_source(),
                     Err(error) => error,
                 };
-                Err(AttemptsFailed::new(progress.attempts, error).into())
+                let unsent = !progress.sent && Outcome::of_error(&*error) == Outcome::NotSent;
+                Err(AttemptsFailed::new(progress.attempts, error).unsent(unsent).into())
             }
         }
     }

@@ -93,8 +93,8 @@ impl<P, O, C> RetryLayer<P, O, C> {
     /// No wait is begun that would end at the deadline or later: the last failure is returned
     /// instead. An attempt that is under way then ends with
     /// [`TimedOut`](buttress_core::TimedOut).
-    pub fn total_timeout(mut self, limit: Duration) -> Self {
-        self.settings.limits.total_timeout = Some(limit);
+    pub fn total_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.total_timeout = limit.into();
         self
     }
 
@@ -102,15 +102,15 @@ impl<P, O, C> RetryLayer<P, O, C> {
     ///
     /// An attempt that takes longer is dropped and counts as a timeout: the server may still be at
     /// work on it, so only an idempotent request goes again.
-    pub fn attempt_timeout(mut self, limit: Duration) -> Self {
-        self.settings.limits.attempt_timeout = Some(limit);
+    pub fn attempt_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.attempt_timeout = limit.into();
         self
     }
 
     /// How long the inner service may take to become ready for another attempt before the last
     /// failure is returned. Default: as long as the deadline allows.
-    pub fn ready_timeout(mut self, limit: Duration) -> Self {
-        self.settings.limits.ready_timeout = Some(limit);
+    pub fn ready_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.limits.ready_timeout = limit.into();
         self
     }
 

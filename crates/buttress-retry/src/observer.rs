@@ -12,7 +12,8 @@ use crate::Ending;
 /// The methods run inside the call, so they should be short. One of `done` and `cancelled` is
 /// called for each call, once.
 pub trait Observer: Clone {
-    /// An attempt failed and another one will follow.
+    /// An attempt failed and another one is planned. It does not come if the wait for the budget or
+    /// for readiness leads nowhere.
     fn retry(&self, _event: &Retrying<'_>) {}
 
     /// The call has its result.
@@ -24,7 +25,7 @@ pub trait Observer: Clone {
 
 impl Observer for () {}
 
-/// An attempt failed and another one will follow.
+/// An attempt failed and another one is planned.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug)]
 pub struct Retrying<'a> {

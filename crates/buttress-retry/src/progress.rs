@@ -23,6 +23,8 @@ pub(crate) struct Progress<Res> {
     steps: u32,
     previous: Duration,
     had_free_retry: bool,
+    /// Whether an attempt came to anything but [`Outcome::NotSent`].
+    pub(crate) sent: bool,
 }
 
 impl<Res> Progress<Res> {
@@ -35,6 +37,7 @@ impl<Res> Progress<Res> {
             steps: 0,
             previous: Duration::ZERO,
             had_free_retry: false,
+            sent: false,
         }
     }
 
@@ -93,7 +96,9 @@ impl<Res> Progress<Res> {
         self.reservation = budget.reserve(cost);
         match (&self.reservation, when_empty) {
             (Some(_), _) => Ok(None),
-            (None, EmptyBudget::Wait) => Ok(Some(budget.wait(cost))),
+            // A line that is full would refuse at once, when the failure is gone already.
+            (None, EmptyBudget::Wait) if budget.has_room() => Ok(Some(budget.wait(cost))),
+            (None, EmptyBudget::Wait) => Err(Ending::BudgetExhausted),
             (None, EmptyBudget::GiveBack) => Err(Ending::BudgetExhausted),
         }
     }

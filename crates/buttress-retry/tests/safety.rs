@@ -4,7 +4,7 @@ mod common;
 
 use std::io::ErrorKind;
 
-use buttress_core::{Attempts, AttemptsFailed, cause};
+use buttress_core::{Attempts, AttemptsFailed, Outcome, cause};
 use buttress_retry::{AttemptHeader, Budget, Ending, HttpPolicy, Nested, NoRetry, RetryLayer};
 use common::{Upstream, Watcher, get, io_error, post, request, response, send, status, upstream};
 use http::{Method, StatusCode};
@@ -258,4 +258,86 @@ fn zero_attempts_are_refused_where_they_are_set() {
     assert_eq!(error.setting(), "retry.max_attempts");
     assert!(error.to_string().starts_with("`retry.max_attempts` is 0"), "{error}");
     assert!(RetryLayer::http().max_attempts(u32::MAX).is_ok());
+}
+
+fn two_tokens() -> Budget {
+    Budget::percent(0.0).unwrap().floor_per_sec(0).unwrap().burst(2).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_retry_of_what_was_never_sent_is_free_and_the_next_costs_a_token() {
+    let refused = || Err(std::io::Error::from(ErrorKind::ConnectionRefused).into());
+    let (inner, budget) = (Upstream::always(refused), two_tokens());
+    let layer = RetryLayer::http().budget(budget.clone());
+    assert!(send(&mut layer.layer(inner.clone()), post()).await.is_err());
+    assert_eq!((inner.calls(), budget.balance()), (3, 1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_a_timeout_costs_two_tokens() {
+    let (inner, budget) = (upstream([common::Reply::Never]), two_tokens());
+    let layer = RetryLayer::http()
+        .budget(budget.clone())
+        .attempt_timeout(std::time::Duration::from_secs(1));
+    send(&mut layer.layer(inner.clone()), get()).await.unwrap();
+    assert_eq!((inner.calls(), budget.balance()), (2, 0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_get_no_answer_pay_for_no_retries() {
+    let invalid = || Err(buttress_core::InvalidRequest::new("the URI has no host").into());
+    let budget = Budget::percent(100.0).unwrap().floor_per_sec(0).unwrap().burst(2).unwrap();
+    budget.reserve(buttress_retry::Cost::TRANSIENT).unwrap().spend();
+    let layer = RetryLayer::http().budget(budget.clone());
+    for _ in 0..5 {
+        let inner = Upstream::always(invalid);
+        assert!(send(&mut layer.layer(inner), get()).await.is_err());
+    }
+    assert_eq!(budget.balance(), 1.0);
+    send(&mut layer.layer(Upstream::always(|| response(404))), get()).await.unwrap();
+    assert_eq!(budget.balance(), 2.0, "an answer is a sign of health");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_sent_once_is_not_called_unsent_because_its_last_attempt_was_not() {
+    let inner = upstream([
+        io_error(ErrorKind::ConnectionReset),
+        io_error(ErrorKind::ConnectionRefused),
+        io_error(ErrorKind::ConnectionRefused),
+    ]);
+    let error = send(&mut RetryLayer::http().layer(inner), get()).await.unwrap_err();
+    assert_eq!(Outcome::of_error(&*error), Outcome::Transient);
+
+    let refused = || Err(std::io::Error::from(ErrorKind::ConnectionRefused).into());
+    let inner = Upstream::always(refused);
+    let error = send(&mut RetryLayer::http().layer(inner), get()).await.unwrap_err();
+    assert_eq!(Outcome::of_error(&*error), Outcome::NotSent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn amplification_stays_within_its_bounds_through_the_layer() {
+    for (failing, bound) in [(10, 1.25), (30, 1.25), (50, 1.25), (75, 1.15), (100, 1.05)] {
+        static CALLS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        static FAILING: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        CALLS.store(0, std::sync::atomic::Ordering::SeqCst);
+        FAILING.store(failing, std::sync::atomic::Ordering::SeqCst);
+        let inner = Upstream::always(|| {
+            // A fixed sequence without a pattern: the multiplier is that of Knuth's MMIX.
+            let call = CALLS.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+            let random = call.wrapping_mul(6_364_136_223_846_793_005).rotate_left(29);
+            let random = random.wrapping_mul(6_364_136_223_846_793_005) >> 33;
+            let fails = random % 100 < FAILING.load(std::sync::atomic::Ordering::SeqCst);
+            response(if fails { 500 } else { 200 })
+        });
+        let none = buttress_retry::Backoff::fixed(std::time::Duration::ZERO);
+        let budget = Budget::default().floor_per_sec(0).unwrap();
+        let layer = RetryLayer::http().max_attempts(4).unwrap().budget(budget).backoff(none);
+        let mut service = layer.layer(inner.clone());
+        for _ in 0..20_000 {
+            drop(send(&mut service, get()).await);
+        }
+        let amplification = f64::from(u32::try_from(inner.calls()).unwrap()) / 20_000.0;
+        assert!(amplification <= bound, "{failing} %: {amplification}");
+        assert!(amplification > 1.0, "{failing} %: {amplification}");
+    }
 }

@@ -82,6 +82,13 @@ async fn only_unavailable_goes_again_unless_more_codes_are_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_503_from_something_on_the_way_counts_as_unavailable() {
+    let inner = upstream([common::status(503)]);
+    send(&mut RetryLayer::grpc().layer(inner.clone()), post()).await.unwrap();
+    assert_eq!(inner.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn pushback_says_when_and_whether() {
     let with = |pushback| [("grpc-status", "14"), ("grpc-retry-pushback-ms", pushback)];
     let (waits, _) = after_trailers(&with("50")).await;
@@ -131,7 +138,7 @@ async fn a_grpc_timeout_is_a_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_ends_before_its_first_event_goes_again() {
+async fn a_stream_that_breaks_off_before_its_first_event_goes_again() {
     for broken in [
         Script::new().fail("reset"),
         Script::new().data(": keep-alive\n\n").data("\n").fail("reset"),

@@ -282,3 +282,35 @@ async fn an_llm_call_that_waits_in_vain_still_gets_the_servers_answer() {
     let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
     assert_eq!(&body[..], b"body");
 }
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_were_told_the_same_time_come_back_at_different_ones() {
+    let watcher = Watcher::default();
+    let layer = RetryLayer::http().no_budget().observer(watcher.clone());
+    for _ in 0..100 {
+        let inner = upstream([hinted(503, "retry-after", b"10")]);
+        send(&mut layer.layer(inner), get()).await.unwrap();
+    }
+    let delays: HashSet<_> = watcher.told().retries.into_iter().map(|(_, delay)| delay).collect();
+    assert!(delays.len() >= 95, "{}", delays.len());
+    assert!(delays.iter().all(|delay| (ms(10_000)..=ms(11_000)).contains(delay)), "{delays:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_is_full_gives_the_servers_answer_back() {
+    let budget = Budget::percent(0.0).unwrap().floor_per_sec(0).unwrap().burst(1).unwrap();
+    let layer = RetryLayer::http()
+        .budget(budget.max_waiters(0))
+        .on_empty_budget(EmptyBudget::Wait)
+        .backoff(exact(ms(1)));
+    let inner = Upstream::always(|| response(503));
+    let answer = send(&mut layer.layer(inner.clone()), get()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), inner.calls()), (503, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_can_be_taken_away() {
+    let slow = Reply::After(ms(5000), response(200));
+    let layer = RetryLayer::http().total_timeout(ms(1000)).total_timeout(None);
+    assert!(send(&mut layer.layer(upstream([slow])), get()).await.is_ok());
+}

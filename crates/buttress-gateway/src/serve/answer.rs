@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use buttress_core::{BoxError, Outcome, Phase, TimedOut, cause};
+use buttress_retry::QueueFull;
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
@@ -69,7 +70,9 @@ impl Answer {
         if cause::<RequestBodyFailed>(&**error).is_some() {
             return Self::invalid("the request body broke off or was malformed");
         }
-        if cause::<Overloaded>(&**error).is_some() {
+        let refused =
+            cause::<Overloaded>(&**error).is_some() || cause::<QueueFull>(&**error).is_some();
+        if refused {
             return Self::overloaded();
         }
         if let Some(timed_out) = cause::<TimedOut>(&**error) {

@@ -88,6 +88,10 @@ pub struct Arguments {
     )]
     pub max_body_replay: Size,
 
+    /// Bytes of all uploads together that are kept at a time; beyond it uploads are sent once
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", env = "BUTTRESS_REPLAY_MEMORY")]
+    pub replay_memory: Size,
+
     /// Time for a request until its answer begins, all attempts and waits together, or `off`
     #[arg(
         long,

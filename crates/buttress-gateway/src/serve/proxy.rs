@@ -209,6 +209,10 @@ fn host(request: &Request<Incoming>) -> Result<Option<HeaderValue>, Answer> {
         return Err(Answer::invalid("an HTTP/1.1 request has exactly one Host field"));
     }
     match request.uri().authority() {
+        // RFC 9110 section 4.2.4: user information in a target is an error.
+        Some(authority) if authority.as_str().contains('@') => {
+            Err(Answer::invalid("the request target holds credentials"))
+        }
         Some(authority) => HeaderValue::from_str(authority.as_str())
             .map(Some)
             .map_err(|_| Answer::invalid("the request target is invalid")),

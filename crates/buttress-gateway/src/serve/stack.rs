@@ -18,7 +18,7 @@ use buttress::{
 use buttress_core::BoxError;
 use buttress_retry::{
     Backoff, Budget, Commit, Done, EmptyBudget, Held, HeldBody, HttpPolicy, Observer, ReplayBodies,
-    ReplayLimits, Retry, RetryLayer, Retrying, SettingError,
+    ReplayLimits, ReplayMemory, Retry, RetryLayer, Retrying, SettingError,
 };
 use http::{Request, Response};
 use http_body_util::Either;
@@ -61,7 +61,9 @@ impl Stack {
     pub(crate) fn new(arguments: &Arguments) -> Result<Self, Error> {
         let budget = Budget::percent(arguments.retry_budget)
             .map_err(|error| Error::setting("--retry-budget", error.to_string()))?;
-        let limits = ReplayLimits::new().per_request(arguments.max_body_replay.bytes());
+        let limits = ReplayLimits::new()
+            .per_request(arguments.max_body_replay.bytes())
+            .memory(ReplayMemory::new(arguments.replay_memory.bytes()));
         let transport = transport(arguments)?;
         let llm = tune(RetryLayer::llm(), Defaults::LLM, arguments, budget.clone())?
             .replay(limits.clone());
@@ -163,12 +165,8 @@ fn tune<P, C>(
         .backoff(backoff(defaults, arguments)?)
         .budget(budget)
         .on_empty_budget(EmptyBudget::Wait);
-    if let Some(limit) = arguments.deadline.duration() {
-        layer = layer.total_timeout(limit);
-    }
-    if let Some(limit) = arguments.attempt_timeout.duration() {
-        layer = layer.attempt_timeout(limit);
-    }
+    layer = layer.total_timeout(arguments.deadline.duration());
+    layer = layer.attempt_timeout(arguments.attempt_timeout.duration());
     Ok(layer)
 }
 

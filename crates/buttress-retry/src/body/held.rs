@@ -97,6 +97,11 @@ impl<B: Body> Body for HeldBody<B> {
         let held = self.held_bytes();
         let rest = if self.ended { SizeHint::with_exact(0) } else { self.rest.size_hint() };
         let mut size = SizeHint::new();
+        if self.failure.is_some() {
+            // Never exact: whoever frames a message by it would end the broken body cleanly.
+            size.set_lower(held);
+            return size;
+        }
         size.set_lower(rest.lower().saturating_add(held));
         if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(held)) {
             size.set_upper(upper);

@@ -9,7 +9,6 @@
 //! `200 OK` and then fails before it has said anything can still be retried. A failed response is
 //! emptied by [`Drain`], so that its connection can be used again.
 
-mod clone;
 mod commit;
 mod drain;
 mod error;
@@ -21,8 +20,9 @@ mod replay;
 mod shared;
 mod tape;
 
+pub use buttress_core::CloneBody;
+
 pub use self::{
-    clone::CloneBody,
     commit::{Commit, CommitFuture, CommitLayer, FirstFrame},
     drain::{Drain, Drained},
     error::{BeforeFirstFrame, NotReplayable, SourceFailed, Superseded},

@@ -32,8 +32,12 @@ const DEFAULT_MAX_WAITERS: usize = 1_024;
 ///
 /// `burst + share * successes + floor * seconds`
 ///
-/// tokens, however much fails. With the default share of 20 % the calls never grow by more than
-/// a fifth, but for the burst and the floor; in a total outage the floor alone remains.
+/// tokens, however much fails. With the default share of 20 % the requests that load the service
+/// never grow by more than a fifth, but for the burst and the floor; in a total outage the floor
+/// alone remains. What was never sent loads nobody: one retry of that is free for each call.
+///
+/// A success is a call that the service answered; that the answer finds fault with the request (404)
+/// does not matter.
 ///
 /// ```
 /// use buttress_retry::{Budget, Cost};
@@ -230,6 +234,10 @@ impl Budget {
     #[must_use]
     pub fn waiters(&self) -> usize {
         self.queue().waiters()
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.waiters() < self.max_waiting()
     }
 
     fn new(terms: Terms, max_waiters: usize) -> Self {

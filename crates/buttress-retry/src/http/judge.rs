@@ -92,7 +92,8 @@ impl<M, L> HttpPolicy<M, L> {
         if safe || idempotent { Ok(()) } else { Err(Ending::NotIdempotent) }
     }
 
-    /// The gRPC code of a response, where gRPC is spoken and a code is there.
+    /// The gRPC code of a response, where gRPC is spoken. Where something on the way answered in the
+    /// service's place, its HTTP status stands for one ("HTTP to gRPC Status Code Mapping").
     fn code<R>(&self, response: &Response<R>) -> Option<u32>
     where
         L: Look<R>,
@@ -101,7 +102,8 @@ impl<M, L> HttpPolicy<M, L> {
             return None;
         }
         let trailers = || L::trailers(response.body()).and_then(grpc_status);
-        grpc_status(response.headers()).or_else(trailers)
+        let mapped = || matches!(response.status().as_u16(), 429 | 502..=504).then_some(14);
+        grpc_status(response.headers()).or_else(trailers).or_else(mapped)
     }
 
     fn hints<R>(&self, response: &Response<R>) -> Hints

@@ -57,7 +57,7 @@ impl HttpPolicy {
     }
 
     /// The conventions of LLM APIs: 429, 503 and 529 say that nothing was processed, so that a
-    /// `POST` goes again as well; so does one whose answer ended before it began.
+    /// `POST` goes again as well; so does one whose answer broke off before it began.
     pub fn llm() -> Self {
         let refusals = [429, 503, 529];
         let rules = Rules {
@@ -115,8 +115,8 @@ impl<M, L> HttpPolicy<M, L> {
         self
     }
 
-    /// Gives each `POST` and `PATCH` without an `Idempotency-Key` one of its own, the same for all
-    /// attempts, and so makes it idempotent. For servers that honour the header only. Default: off.
+    /// Gives each request that is not idempotent, and could be sent again, an `Idempotency-Key` of its
+    /// own, the same for all attempts, and so makes it idempotent. For servers that honour the header only. Default: off.
     pub fn make_idempotency_keys(mut self) -> Self {
         self.rules.make_key = true;
         self

@@ -22,7 +22,7 @@ impl RetryLayer<HttpPolicy> {
     }
 
     /// What scripts around busy APIs do today, made safe: at most 5 attempts, 2 s of backoff that
-    /// doubles up to 32 s, 10 s for each attempt, on 503 only, for any method.
+    /// doubles up to 32 s, 10 s for each attempt; of the statuses 503 only, and that for any method.
     ///
     /// What those scripts leave out is here: full jitter, the server's `Retry-After`, a budget.
     pub fn busy() -> Self {
@@ -50,8 +50,8 @@ impl RetryLayer<HttpPolicy<CloneBodies, Held>, (), CommitLayer> {
     /// LLM APIs: see [`HttpPolicy::llm`]. At most 6 attempts, backoff from 500 ms to 8 s, 10
     /// minutes in all; a call that needs a retry while the budget is empty waits in line.
     ///
-    /// A response is held until its first significant byte, for at most 5 s: one that ends before
-    /// goes again, and blank lines and comments that keep a connection open are not taken for a
+    /// A response is held until its first significant byte, for at most 5 s: one that breaks off
+    /// before goes again, and blank lines and comments that keep a connection open are not taken for a
     /// beginning.
     pub fn llm() -> Self {
         let mut layer = RetryLayer::new(HttpPolicy::llm().held()).commit(FirstFrame::new());

@@ -211,6 +211,7 @@ async fn a_failure_whose_body_breaks_off_keeps_its_status_and_breaks_off_later()
     let kept = Hold::new(failed(body), FirstFrame::new()).await.unwrap();
     assert_eq!(kept.status(), StatusCode::SERVICE_UNAVAILABLE);
     let mut body = kept.into_body();
+    assert_eq!(body.size_hint().exact(), None, "a length would let it end cleanly");
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "so");
     assert!(!body.is_end_stream());
     assert_eq!(body.frame().await.unwrap().unwrap_err().to_string(), "reset");

@@ -1,3 +1,5 @@
+//! A body that can be had a second time.
+
 /// A body that can be had a second time without reading it.
 ///
 /// Every `Clone` body is one: `http_body_util::Full`, `http_body_util::Empty`, `String`, and what you
@@ -5,7 +7,7 @@
 /// that is either in memory or a stream:
 ///
 /// ```
-/// use buttress_retry::CloneBody;
+/// use buttress_core::CloneBody;
 /// use bytes::Bytes;
 ///
 /// enum Upload {
@@ -29,7 +31,7 @@
 /// A clone must yield what the body yields from here on: the same frames, size and end.
 #[diagnostic::on_unimplemented(
     message = "a body of type `{Self}` cannot be cloned for another attempt",
-    note = "a streaming body is sent again through `ReplayBody`"
+    note = "a streaming body can only be read once: send it through a `ReplayBody`, or without failover"
 )]
 pub trait CloneBody: Sized {
     /// The same body again, or `None` if it can only be read once.
