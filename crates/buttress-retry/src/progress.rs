@@ -98,8 +98,7 @@ impl<Res> Progress<Res> {
             (Some(_), _) => Ok(None),
             // A line that is full would refuse at once, when the failure is gone already.
             (None, EmptyBudget::Wait) if budget.has_room() => Ok(Some(budget.wait(cost))),
-            (None, EmptyBudget::Wait) => Err(Ending::BudgetExhausted),
-            (None, EmptyBudget::GiveBack) => Err(Ending::BudgetExhausted),
+            (None, EmptyBudget::Wait | EmptyBudget::GiveBack) => Err(Ending::BudgetExhausted),
         }
     }
 }

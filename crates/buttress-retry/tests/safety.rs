@@ -1,5 +1,7 @@
 //! What goes again and what does not.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::io::ErrorKind;
