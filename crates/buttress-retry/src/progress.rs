@@ -43,7 +43,7 @@ impl<Res> Progress<Res> {
 
     /// Counts what a layer inside has counted as well.
     pub(crate) fn adopt(&mut self, counted: Option<Attempts>) {
-        if let Some(counted) = counted.filter(|counted| counted.made() > self.attempts.made()) {
+        if let Some(counted) = counted.filter(|counted| counted.made() >= self.attempts.made()) {
             self.attempts = counted.with_limit(self.attempts.limit());
         }
     }
