@@ -39,6 +39,11 @@ const NEEDS: &[Need] = &[
         source: Source::Program { name: "curl", package: "curl" },
     },
     Need {
+        reason: "needs nginx",
+        variable: "BUTTRESS_NGINX",
+        source: Source::Program { name: "nginx", package: "nginx" },
+    },
+    Need {
         reason: "needs python3 with openai",
         variable: "BUTTRESS_PYTHON",
         source: Source::Python { requirement: "openai>=3,<4" },

@@ -135,3 +135,18 @@ async fn every_attempt_of_the_naive_client_has_a_connection_of_its_own_closed_by
     assert_eq!(outcome.attempts, 13);
     assert_eq!(resets, 13);
 }
+
+#[tokio::test]
+async fn over_several_endpoints_only_the_buttress_client_uses_all() {
+    let mut parameters = small();
+    (parameters.server.slots, parameters.server.queue) = (2, 5);
+    let stage = Stage::set(&parameters, 3).await.unwrap();
+    let naive = send(stage.naive().unwrap(), &stage, &parameters).await;
+    stage.strike().await;
+    let stage = Stage::set(&parameters, 3).await.unwrap();
+    let after = send(stage.buttressed().unwrap(), &stage, &parameters).await;
+    stage.strike().await;
+    assert_eq!((naive.broken, after.broken), (0, 0));
+    assert!(after.figures.failed_pct < 1.0, "{:?}", after.figures);
+    assert!(after.figures.good_per_s > 1.5 * naive.figures.good_per_s, "{naive:?} {after:?}");
+}

@@ -34,7 +34,12 @@ fn a_wrong_setting_is_one_line_that_names_the_flag_and_exit_code_2() {
         (&["--seed", "-3"], "--seed"),
         (&["--plot", "no/such/place.svg"], "--plot"),
         (&["--plot", "picture.png"], "--plot"),
-        (&["--endpoints", "3"], "--endpoints"),
+        (&["--endpoints", "0"], "--endpoints"),
+        (&["--endpoints", "-2"], "--endpoints"),
+        (&["--compare", "apache"], "--compare"),
+        (&["--compare", "nginx", "--nginx", "/no/such/nginx"], "--compare"),
+        (&["--compare", "nginx", "--nginx-max-fails", "-1"], "--nginx-max-fails"),
+        (&["--nginx-max-fails", "0"], "--compare"),
     ] {
         let output = finish(arguments);
         let said = String::from_utf8(output.stderr).unwrap();

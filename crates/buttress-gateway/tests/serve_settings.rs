@@ -29,6 +29,17 @@ fn every_bad_setting_is_named_on_one_line() {
         ("--upstream", "http://user:pw@127.0.0.1"),
         ("--upstream", "http://127.0.0.1/?q=1"),
         ("--upstream", "http://127.0.0.1:99999"),
+        ("--upstream", "http://127.0.0.1,weight=0"),
+        ("--upstream", "http://127.0.0.1,weigth=2"),
+        ("--upstream", "http://127.0.0.1,max-in-flight=none"),
+        ("--balance", "best"),
+        ("--max-fails", "-1"),
+        ("--max-fails", "1001"),
+        ("--fail-timeout", "0s"),
+        ("--max-hold", "long"),
+        ("--max-in-flight", "0"),
+        ("--queue", "-1"),
+        ("--queue-timeout", "0s"),
         ("--listen", "127.0.0.1"),
         ("--listen", "127.0.0.1:99999"),
         ("--attempts", "0"),
@@ -80,6 +91,39 @@ fn an_upstream_that_cannot_be_reached_is_refused_at_the_start() {
     assert!(line.contains("--no-check"), "{line}");
     let line = refused(&["--listen", "127.0.0.1:0", "--upstream", "http://no-such-host.invalid"]);
     assert!(line.starts_with("error: --upstream: "), "{line}");
+}
+
+#[test]
+fn the_same_upstream_twice_is_refused() {
+    let twice = ["--upstream", "http://127.0.0.1:9", "--upstream", "http://127.0.0.1:9,weight=2"];
+    let line = refused(&twice);
+    assert!(line.starts_with("error: --upstream: "), "{line}");
+}
+
+#[test]
+fn upstreams_of_which_none_can_be_reached_are_refused_at_the_start() {
+    let (one, two) = (Upstream::new().url(), Upstream::new().url());
+    let line = refused(&["--listen", "127.0.0.1:0", "--upstream", &one, "--upstream", &two]);
+    assert!(line.contains(&one) && line.contains("--no-check"), "{line}");
+}
+
+#[test]
+fn one_upstream_that_is_there_is_enough_and_the_variable_holds_them_all() {
+    let (there, gone) = (Upstream::new(), Upstream::new().url());
+    let mut child = command()
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .env("BUTTRESS_UPSTREAM", format!("{gone} {},weight=2", there.url()))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let stdout = child.stdout.take().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+    child.kill().unwrap();
+    let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    assert!(line.starts_with("listening on 127.0.0.1:"), "{line}");
+    assert!(said.contains(&gone) && said.contains("an upstream is not there"), "{said}");
 }
 
 #[test]

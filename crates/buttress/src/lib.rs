@@ -59,9 +59,9 @@
 //!
 //! # The order of the layers
 //!
-//! From the caller inwards: retry, then the [transport] with its first-byte
+//! From the caller inwards: retry, balance, then the [transport] with its first-byte
 //! timeout, its pool, its connect timeout and the name lookup. Retry is outside, so that each
-//! attempt may take another connection. The same order holds for a stack of your own; what signs
+//! attempt may go to another endpoint or take another connection. The same order holds for a stack of your own; what signs
 //! or dates requests belongs inside of retry.
 //!
 //! # Errors
@@ -73,6 +73,8 @@
 //! # Features
 //!
 //! - `client` (default): [`Client`] and its [transport];
+//! - `balance`: `BalanceLayer`, endpoint sets and the policies that choose; with `client`,
+//!   `Setup::endpoints`;
 //! - `retry` (default): [`RetryLayer`] and the rest of [`retry`];
 //! - `tls` (default): `https` for the client, by rustls with the certificates that the platform
 //!   trusts. Nothing without `client`.
@@ -89,6 +91,10 @@ pub mod transport;
 
 #[cfg(feature = "client")]
 pub use body::{Body, TooLarge};
+#[cfg(feature = "balance")]
+pub use buttress_balance as balance;
+#[cfg(feature = "balance")]
+pub use buttress_balance::{BalanceLayer, Endpoint, EndpointSet};
 pub use buttress_core::{
     Attempts, AttemptsFailed, BoxError, Deadline, InvalidRequest, Outcome, Phase, SettingError,
     TimedOut, cause, causes,

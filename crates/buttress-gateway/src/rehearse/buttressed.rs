@@ -1,10 +1,13 @@
 //! The client made of the Buttress layers.
 
-use std::io;
+use std::{io, time::Duration};
 
-use buttress::{BoxError, Client};
+use buttress::{
+    BalanceLayer, BoxError, Client, Endpoint, EndpointSet, RetryLayer, SettingError,
+    balance::{Health, NextUpstream, On},
+    client::Elsewhere,
+};
 use buttress_core::{Attempts, AttemptsFailed, cause};
-use buttress_retry::{ReplayLimits, RetryLayer};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt as _;
@@ -15,7 +18,19 @@ use super::{
     route::{CallOutcome, Ending, Route},
 };
 
-/// A [`Client`] as it comes: pooled connections, and the retry policy for LLM APIs.
+/// Calls in flight at one endpoint at most; the next ones wait in line here, and take the first
+/// place that is free anywhere. Half as many again as an endpoint answers side by side, so that the
+/// way there and back leaves no slot idle.
+const IN_FLIGHT: u32 = 60;
+
+/// Calls that may wait in line, which is as many as there are, and for how long each may.
+const LINE: (usize, Duration) = (1_024, Duration::from_secs(10));
+
+/// How long an endpoint that refused is spared. It asks for a second, but others wait for its slots
+/// here, and one is free again much sooner.
+const HOLD: Duration = Duration::from_millis(25);
+
+/// A [`Client`] as it comes, with the retry policy for LLM APIs; over several endpoints it balances.
 #[derive(Clone, Debug)]
 pub struct Buttressed {
     client: Client,
@@ -23,17 +38,21 @@ pub struct Buttressed {
 }
 
 impl Buttressed {
-    /// Calls the API at `host` and `port`; each new connection goes along `path`.
+    /// Calls the API at these hosts and ports; each new connection goes along `path`.
     ///
     /// # Errors
     ///
     /// [`Error::Client`] if there is no such URL, or the client refuses its settings.
-    pub fn new(path: Path, host: &str, port: u16) -> Result<Self, Error> {
-        let client = Client::builder()
-            .resolver(path)
-            .retry(RetryLayer::llm().map_policy(|policy| policy.replay(ReplayLimits::new())))
-            .build()
-            .map_err(|error| Error::Client(error.into()))?;
+    pub fn new(path: Path, endpoints: &[(String, u16)]) -> Result<Self, Error> {
+        let client = match endpoints {
+            [_] => Client::builder().resolver(path).llm().build(),
+            _ => balanced(path, endpoints),
+        };
+        let client = client.map_err(|error| Error::Client(error.into()))?;
+        // Where there is a choice, the balancer puts another authority in the place of this one.
+        let (host, port) = endpoints
+            .first()
+            .ok_or_else(|| Error::io("find an endpoint")(io::ErrorKind::NotFound.into()))?;
         let uri = format!("http://{host}:{port}/v1/chat/completions")
             .parse()
             .map_err(|error: http::uri::InvalidUri| Error::Client(error.into()))?;
@@ -48,6 +67,29 @@ impl Buttressed {
         request.headers_mut().insert(header::CONTENT_TYPE, json);
         request
     }
+}
+
+fn balanced(path: Path, endpoints: &[(String, u16)]) -> Result<Client, SettingError> {
+    let endpoints: Result<Vec<_>, _> = endpoints
+        .iter()
+        .map(|(host, port)| {
+            Endpoint::new(format!("http://{host}:{port}"))?.max_in_flight(IN_FLIGHT)
+        })
+        .collect();
+    let set = EndpointSet::new(endpoints?)?;
+    // A refusal says that nothing was processed, so that a call may go on at once. This costs nothing
+    // of the retry budget, which is there for calls that every endpoint refused.
+    let refusals = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+    let balance = BalanceLayer::new(set.clone())
+        .least_request()
+        .health(Health::new().max_hold(HOLD))
+        .next_upstream(NextUpstream::on(refusals.map(On::Status)).non_idempotent())
+        .queue(LINE.0, LINE.1);
+    Client::builder()
+        .resolver(path)
+        .retry(RetryLayer::llm().map_policy(|policy| Elsewhere::new(policy, set)))
+        .balance(balance)
+        .build()
 }
 
 impl Route for Buttressed {

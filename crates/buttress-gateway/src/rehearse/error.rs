@@ -65,7 +65,7 @@ impl fmt::Display for Error {
             ),
             Self::Client(_) => f.write_str("cannot make the Buttress client"),
             Self::CallerDied => f.write_str("a caller stopped before the run was over"),
-            Self::Interrupted => f.write_str("interrupted before both runs were over; no figures"),
+            Self::Interrupted => f.write_str("interrupted before all runs were over; no figures"),
         }
     }
 }

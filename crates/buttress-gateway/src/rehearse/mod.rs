@@ -1,7 +1,7 @@
 //! `buttress rehearse`: the same traffic through a naive client and through Buttress, against a
-//! busy LLM API that runs in this process.
+//! busy LLM API that runs in this process; if asked, through nginx as well.
 //!
-//! Both runs get a fresh [`Provider`] and a fresh [`NameServer`] with the same [`Parameters`], and
+//! Each run gets a fresh [`Provider`] and a fresh [`NameServer`] with the same [`Parameters`], and
 //! with them the same prompts, think times, service times and busy spells. Only the client differs.
 
 mod answers;
@@ -14,9 +14,11 @@ mod gate;
 mod lookup;
 mod naive;
 mod names;
+mod nginx;
 mod parameters;
 mod path;
 mod plot;
+mod pooled;
 mod progress;
 mod provider;
 mod report;
@@ -28,10 +30,12 @@ mod timeline;
 use std::io::{self, Write as _, stderr, stdout};
 
 use tokio::signal::ctrl_c;
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::{
     answers::{AnswerBody, EventStream},
-    arguments::Arguments,
+    arguments::{Arguments, Compare},
     buttressed::Buttressed,
     callers::{Side, send_traffic},
     error::Error,
@@ -39,10 +43,12 @@ pub use self::{
     lookup::Lookup,
     naive::Naive,
     names::NameServer,
+    nginx::{Nginx, Recipe},
     parameters::{
         BusySpells, Parameters, PathParameters, Schedule, ServerParameters, TrafficParameters,
     },
     path::Path,
+    pooled::Pooled,
     progress::Progress,
     provider::{Endpoint, Provider},
     report::Report,
@@ -52,16 +58,22 @@ pub use self::{
     timeline::{Point, Timeline},
 };
 
-/// Endpoints of the API. Both clients know one; what spreads calls over several comes with its
-/// own layer.
-const ENDPOINTS: u64 = 1;
-
 /// Open files that a run needs: two sockets for each caller, and some for names and listeners.
 const OPEN_FILES: u64 = 1_000;
 
+/// And for each further endpoint, with a pool of its own.
+const OPEN_FILES_MORE: u64 = 500;
+
+/// What the runs came to.
+struct Sides {
+    before: Side,
+    after: Side,
+    compare: Option<Side>,
+}
+
 /// Runs the rehearsal and prints what it found on standard output.
 ///
-/// Progress goes to standard error. Dropping the future closes every socket.
+/// Progress goes to standard error. Dropping the future closes every socket and ends nginx.
 ///
 /// # Errors
 ///
@@ -69,14 +81,13 @@ const OPEN_FILES: u64 = 1_000;
 /// Ctrl-C; and whatever kept the run from its end. [`Error::exit_code`] has the code for the shell.
 pub async fn run(arguments: Arguments) -> Result<(), Error> {
     let parameters = arguments.parameters()?;
-    allow_open_files()?;
-    let (before, after) = tokio::select! {
-        sides = both(&parameters) => sides?,
-        _ = ctrl_c() => return Err(Error::Interrupted),
+    allow_open_files(arguments.endpoints)?;
+    let sides = tokio::select! {
+        sides = play_all(&arguments, &parameters) => sides?,
+        interrupted = interrupted() => return Err(interrupted),
     };
-    warn_of_broken(&before, &after);
-    let (earlier, later) = (before.timeline, after.timeline);
-    let report = Report::new(&parameters, ENDPOINTS, before.figures, after.figures);
+    sides.warn_of_broken();
+    let report = sides.report(&arguments, &parameters);
     let text = if arguments.json {
         report.json()?
     } else {
@@ -87,17 +98,27 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
     let Some(path) = &arguments.plot else {
         return Ok(());
     };
-    plot::write(path, &parameters, &earlier, &later)
+    let beside = sides.compare.as_ref().map(|side| &side.timeline);
+    plot::write(path, &parameters, &sides.before.timeline, &sides.after.timeline, beside)
 }
 
-async fn both(parameters: &Parameters) -> Result<(Side, Side), Error> {
-    let stage = Stage::set(parameters, ENDPOINTS).await?;
+async fn play_all(arguments: &Arguments, parameters: &Parameters) -> Result<Sides, Error> {
+    let endpoints = arguments.endpoints;
+    let stage = Stage::set(parameters, endpoints).await?;
     let before = play("before", stage.naive()?, &stage, parameters).await?;
     stage.strike().await;
-    let stage = Stage::set(parameters, ENDPOINTS).await?;
+    let stage = Stage::set(parameters, endpoints).await?;
     let after = play("after", stage.buttressed()?, &stage, parameters).await?;
     stage.strike().await;
-    Ok((before, after))
+    let Some(recipe) = arguments.recipe() else {
+        return Ok(Sides { before, after, compare: None });
+    };
+    let stage = Stage::set(parameters, endpoints).await?;
+    let nginx = stage.nginx(&arguments.nginx, &recipe).await?;
+    let compare = play("nginx", Pooled::new(nginx.address())?, &stage, parameters).await?;
+    drop(nginx);
+    stage.strike().await;
+    Ok(Sides { before, after, compare: Some(compare) })
 }
 
 async fn play<R: Route>(
@@ -110,27 +131,64 @@ async fn play<R: Route>(
     send_traffic(label, route, parameters, stage.provider(), progress).await
 }
 
+/// Resolves when somebody wants the run to end, so that whatever it started ends with it.
+async fn interrupted() -> Error {
+    let asked = tokio::select! {
+        asked = ctrl_c() => asked,
+        asked = terminated() => asked,
+    };
+    asked.map_or_else(Error::io("listen to signals"), |()| Error::Interrupted)
+}
+
+#[cfg(unix)]
+async fn terminated() -> io::Result<()> {
+    signal(SignalKind::terminate())?.recv().await;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn terminated() -> io::Result<()> {
+    std::future::pending().await
+}
+
 /// Some systems start a process with as few as 256.
-fn allow_open_files() -> Result<(), Error> {
+fn allow_open_files(endpoints: u64) -> Result<(), Error> {
+    let needed = OPEN_FILES + OPEN_FILES_MORE * endpoints.saturating_sub(1);
     let doing = "raise the limit of open files";
-    let limit = rlimit::increase_nofile_limit(4 * OPEN_FILES).map_err(Error::io(doing))?;
-    if limit < OPEN_FILES {
-        let reason = format!("{OPEN_FILES} are needed, {limit} are allowed");
+    let limit = rlimit::increase_nofile_limit(4 * needed).map_err(Error::io(doing))?;
+    if limit < needed {
+        let reason = format!("{needed} are needed, {limit} are allowed");
         return Err(Error::io(doing)(io::Error::other(reason)));
     }
     Ok(())
 }
 
-/// Figures that owe something to a starved machine must say so.
-fn warn_of_broken(before: &Side, after: &Side) {
-    for (label, side) in [("before", before), ("after", after)] {
-        if side.broken > 0 {
-            // Standard error may be closed; the figures are still worth printing.
-            let _ = writeln!(
-                stderr(),
-                "{label}: {} calls failed below HTTP (name, connection, broken answer)",
-                side.broken
-            );
+impl Sides {
+    fn report(&self, arguments: &Arguments, parameters: &Parameters) -> Report {
+        let (before, after) = (self.before.figures.clone(), self.after.figures.clone());
+        let report = Report::new(parameters, arguments.endpoints, before, after);
+        match &self.compare {
+            Some(nginx) => report.compare(nginx.figures.clone()),
+            None => report,
+        }
+    }
+
+    /// Figures that owe something to a starved machine must say so.
+    fn warn_of_broken(&self) {
+        let sides = [
+            ("before", Some(&self.before)),
+            ("after", Some(&self.after)),
+            ("nginx", self.compare.as_ref()),
+        ];
+        for (label, side) in sides {
+            let broken = side.map_or(0, |side| side.broken);
+            if broken > 0 {
+                // Standard error may be closed; the figures are still worth printing.
+                let _ = writeln!(
+                    stderr(),
+                    "{label}: {broken} calls failed below HTTP (name, connection, broken answer)",
+                );
+            }
         }
     }
 }

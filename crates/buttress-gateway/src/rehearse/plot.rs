@@ -1,4 +1,4 @@
-//! Latency over time, both runs, as a picture.
+//! Latency over time, all runs, as a picture.
 
 use std::{fs, path::Path};
 
@@ -29,12 +29,26 @@ const WARM_UP: RGBColor = RGBColor(244, 245, 247);
 /// Told apart by lightness as well as by hue, for print and for the colour-blind.
 const BEFORE: RGBColor = RGBColor(213, 94, 0);
 const AFTER: RGBColor = RGBColor(0, 92, 158);
+const NGINX: RGBColor = RGBColor(0, 158, 115);
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
-/// Writes the plot of both runs to `path`, over what is there.
+/// One line of the plot.
+struct Run {
+    name: &'static str,
+    colour: RGBColor,
+    points: Vec<Point>,
+}
+
+impl Run {
+    fn new(name: &'static str, colour: RGBColor, timeline: &Timeline) -> Self {
+        Self { name, colour, points: timeline.points().collect() }
+    }
+}
+
+/// Writes the plot of all runs to `path`, over what is there.
 ///
 /// # Errors
 ///
@@ -44,8 +58,14 @@ pub(super) fn write(
     parameters: &Parameters,
     before: &Timeline,
     after: &Timeline,
+    nginx: Option<&Timeline>,
 ) -> Result<(), Error> {
-    let svg = svg(parameters, before, after).map_err(|error| Error::Plot(error.to_string()))?;
+    let mut runs = vec![
+        Run::new("before: naive client", BEFORE, before),
+        Run::new("after: Buttress", AFTER, after),
+    ];
+    runs.extend(nginx.map(|nginx| Run::new("nginx", NGINX, nginx)));
+    let svg = svg(parameters, &runs).map_err(|error| Error::Plot(error.to_string()))?;
     fs::write(path, svg)
         .map_err(|error| Error::Plot(format!("{} cannot be written: {error}", path.display())))
 }
@@ -53,32 +73,29 @@ pub(super) fn write(
 /// The plot as SVG text.
 fn svg(
     parameters: &Parameters,
-    before: &Timeline,
-    after: &Timeline,
+    runs: &[Run],
 ) -> Result<String, DrawingAreaErrorKind<std::io::Error>> {
-    let before: Vec<Point> = before.points().collect();
-    let after: Vec<Point> = after.points().collect();
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         root.fill(&PAPER)?;
         let (heading, body) = root.split_vertically(HEADING);
-        draw_heading(&heading, parameters)?;
-        draw_chart(&body, parameters, &before, &after)?;
+        draw_heading(&heading, parameters, runs)?;
+        draw_chart(&body, parameters, runs)?;
         root.present()?;
     }
     Ok(svg)
 }
 
-fn draw_heading(area: &Area<'_>, parameters: &Parameters) -> Drawn {
+fn draw_heading(area: &Area<'_>, parameters: &Parameters, runs: &[Run]) -> Drawn {
     let title = "Latency over time: the same calls through a naive client and through Buttress";
     area.draw(&Text::new(title, (24, 16), text(21.0, INK)))?;
     let mut left = 24;
-    for (name, colour) in [("before: naive client", BEFORE), ("after: Buttress", AFTER)] {
+    for &Run { name, colour, .. } in runs {
         area.draw(&Rectangle::new([(left, 52), (left + 26, 66)], colour.mix(0.18).filled()))?;
         area.draw(&PathElement::new([(left, 66), (left + 26, 66)], colour.stroke_width(3)))?;
         area.draw(&Text::new(name, (left + 34, 53), text(16.0, INK)))?;
-        left += 200;
+        left += if name.len() > 10 { 200 } else { 90 };
     }
     let traffic = &parameters.traffic;
     let weather = if parameters.server.busy.is_some() { "busy spells" } else { "calm" };
@@ -89,15 +106,11 @@ fn draw_heading(area: &Area<'_>, parameters: &Parameters) -> Drawn {
     area.draw(&Text::new(note, (left + 8, 53), text(16.0, FAINT_INK)))
 }
 
-fn draw_chart(
-    area: &Area<'_>,
-    parameters: &Parameters,
-    before: &[Point],
-    after: &[Point],
-) -> Drawn {
+fn draw_chart(area: &Area<'_>, parameters: &Parameters, runs: &[Run]) -> Drawn {
     let schedule = &parameters.schedule;
     let end = schedule.total().as_secs_f64();
-    let top = before.iter().chain(after).map(|point| point.p99_s).fold(0.1, f64::max) * 1.08;
+    let points = runs.iter().flat_map(|run| &run.points);
+    let top = points.map(|point| point.p99_s).fold(0.1, f64::max) * 1.08;
     let mut chart = ChartBuilder::on(area)
         .margin_left(12)
         .margin_right(28)
@@ -127,8 +140,7 @@ fn draw_chart(
             Text::new("warm-up, not measured", (end * 0.008, top * 0.985), text(14.0, FAINT_INK));
         chart.draw_series([label])?;
     }
-    draw_run(&mut chart, before, BEFORE)?;
-    draw_run(&mut chart, after, AFTER)
+    runs.iter().try_for_each(|run| draw_run(&mut chart, &run.points, run.colour))
 }
 
 fn draw_run(chart: &mut Chart<'_, '_>, points: &[Point], colour: RGBColor) -> Drawn {
@@ -161,13 +173,19 @@ mod tests {
         before.record(Duration::from_secs(3), Duration::from_secs(2));
         before.record(Duration::from_secs(4), Duration::from_secs(3));
         let after = Timeline::new(&parameters.schedule);
-        let svg = svg(&parameters, &before, &after).unwrap();
+        let runs = [
+            Run::new("before: naive client", BEFORE, &before),
+            Run::new("after: Buttress", AFTER, &after),
+            Run::new("nginx", NGINX, &after),
+        ];
+        let svg = svg(&parameters, &runs).unwrap();
         for words in [
             "Latency over time",
             "time since the start of the run (s)",
             "time per call (s)",
             "before: naive client",
             "after: Buttress",
+            "nginx",
             "400 callers, calm, seed 0",
             "warm-up, not measured",
         ] {

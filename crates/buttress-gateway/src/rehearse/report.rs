@@ -1,4 +1,4 @@
-//! The figures of both runs, as a table for people and as JSON for programs.
+//! The figures of all runs, as a table for people and as JSON for programs.
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use serde::Serialize;
@@ -23,6 +23,9 @@ pub struct Report {
     pub before: Figures,
     /// Through Buttress.
     pub after: Figures,
+    /// Through nginx, if it took part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compare: Option<Figures>,
 }
 
 impl Report {
@@ -37,7 +40,14 @@ impl Report {
             seconds: parameters.schedule.measured.as_secs(),
             before,
             after,
+            compare: None,
         }
+    }
+
+    /// Puts the figures of nginx beside them.
+    #[must_use]
+    pub fn compare(self, nginx: Figures) -> Self {
+        Self { compare: Some(nginx), ..self }
     }
 
     /// The object that `--json` prints, on one line.
@@ -51,7 +61,11 @@ impl Report {
 
     fn title(&self) -> String {
         let weather = if self.busy { "busy" } else { "calm" };
-        format!("{weather}, seed {}, {} s measured", self.seed, self.seconds)
+        let endpoints = match self.endpoints {
+            1 => String::new(),
+            many => format!(", {many} endpoints"),
+        };
+        format!("{weather}{endpoints}, seed {}, {} s measured", self.seed, self.seconds)
     }
 
     /// What no client can change, so that nobody looks for it in the table.
@@ -59,31 +73,35 @@ impl Report {
     pub fn note(&self, parameters: &Parameters) -> String {
         let slots = f64::from(u32::try_from(parameters.server.slots).unwrap_or(u32::MAX));
         let capacity = slots / parameters.server.service_mean.as_secs_f64();
+        if self.endpoints == 1 {
+            return format!(
+                "One endpoint answers at most {capacity:.0} calls a second, whatever the client \
+                 does: calls that no longer fail wait for their turn instead."
+            );
+        }
+        let endpoints = u32::try_from(self.endpoints).unwrap_or(u32::MAX);
+        let total = capacity * f64::from(endpoints);
         format!(
-            "One endpoint answers at most {capacity:.0} calls a second, whatever the client does: \
-             calls that no longer fail wait for their turn instead."
+            "Each endpoint answers at most {capacity:.0} calls a second, all of them {total:.0}. \
+             The naive client (before) knows one of them."
         )
     }
 
-    /// The table: one line a figure; before, after, change.
+    /// The table: one line a figure; before, after, change, and nginx if it took part.
     #[must_use]
     pub fn table(&self) -> String {
         let (before, after) = (&self.before, &self.after);
         let mut table = Table::new();
-        table.load_style(UTF8_FULL_CONDENSED).set_header([
-            self.title().as_str(),
-            "before",
-            "after",
-            "change",
-        ]);
+        let title = self.title();
+        let header = [title.as_str(), "before", "after", "change"];
+        let compare = self.compare.as_ref();
+        table.load_style(UTF8_FULL_CONDENSED);
+        table.set_header(header.into_iter().chain(compare.map(|_| "nginx")));
         let mut line = |name: &str, unit: &Unit, pick: fn(&Figures) -> f64| {
             let (before, after) = (pick(before), pick(after));
-            table.add_row([
-                name.to_owned(),
-                unit.show(before),
-                unit.show(after),
-                unit.change(before, after),
-            ]);
+            let row =
+                [name.to_owned(), unit.show(before), unit.show(after), unit.change(before, after)];
+            table.add_row(row.into_iter().chain(compare.map(|side| unit.show(pick(side)))));
         };
         line("mean time", &Unit::Seconds, |side| side.mean_s);
         line("p50 time", &Unit::Seconds, |side| side.p50_s);
@@ -186,9 +204,25 @@ mod tests {
     }
 
     #[test]
+    fn nginx_has_a_column_and_a_key_if_it_took_part() {
+        let report = report().compare(figures(0.44, 0.5, 16_000));
+        let table = report.table();
+        let row = |name: &str| table.lines().find(|line| line.contains(name)).unwrap();
+        assert!(row("before").contains("nginx"), "{table}");
+        assert!(row("mean time").contains("0.440 s"), "{table}");
+        assert!(row("failed calls").contains("0.50 %"), "{table}");
+        let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        assert_eq!(json["compare"]["mean_s"], 0.44);
+    }
+
+    #[test]
     fn the_note_tells_the_capacity() {
         let note = report().note(&Parameters::default());
         assert!(note.contains("at most 120 calls a second"), "{note}");
+        let three = Report { endpoints: 3, ..report() };
+        let note = three.note(&Parameters::default());
+        assert!(note.contains("at most 120 calls a second, all of them 360"), "{note}");
+        assert!(three.title().contains("3 endpoints"));
     }
 
     #[test]

@@ -1,10 +1,21 @@
-//! What both runs are played on: a fresh API and a fresh name server.
+//! What every run is played on: a fresh API and a fresh name server.
 
-use std::{io, net::Ipv4Addr};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path,
+};
 
 use super::{
-    buttressed::Buttressed, error::Error, lookup::Lookup, naive::Naive, names::NameServer,
-    parameters::Parameters, path::Path, provider::Provider,
+    buttressed::Buttressed,
+    error::Error,
+    lookup::Lookup,
+    naive::Naive,
+    names::NameServer,
+    nginx::{Nginx, Recipe},
+    parameters::Parameters,
+    path::Path,
+    provider::Provider,
 };
 
 /// A busy API, and the slow name server that knows its names.
@@ -60,14 +71,25 @@ impl Stage {
         Ok(Naive::new(self.path(), host, port))
     }
 
-    /// The Buttress client.
+    /// The Buttress client; it knows all endpoints.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] if there is no endpoint, [`Error::Client`] if the client cannot be made.
     pub fn buttressed(&self) -> Result<Buttressed, Error> {
-        let (host, port) = self.first()?;
-        Buttressed::new(self.path(), &host, port)
+        let endpoints: Vec<_> = self.authorities().collect();
+        Buttressed::new(self.path(), &endpoints)
+    }
+
+    /// An nginx in front of all endpoints. It knows their addresses, and no name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if it cannot be started.
+    pub async fn nginx(&self, program: &path::Path, recipe: &Recipe) -> Result<Nginx, Error> {
+        let endpoints: Vec<SocketAddr> =
+            self.provider.endpoints().iter().map(|endpoint| endpoint.address()).collect();
+        Nginx::start(program, &endpoints, recipe).await
     }
 
     fn first(&self) -> Result<(String, u16), Error> {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use buttress::balance::{BalanceError, BalanceErrorKind};
 use buttress_core::{BoxError, Outcome, Phase, TimedOut, cause};
 use buttress_retry::QueueFull;
 use bytes::Bytes;
@@ -75,6 +76,9 @@ impl Answer {
         if refused {
             return Self::overloaded();
         }
+        if let Some(error) = cause::<BalanceError>(&**error) {
+            return Self::unbalanced(error);
+        }
         if let Some(timed_out) = cause::<TimedOut>(&**error) {
             return Self::timeout(timed_out);
         }
@@ -91,6 +95,20 @@ impl Answer {
                 "the connection to the upstream failed before its answer came",
             ),
         }
+    }
+
+    /// No upstream took the request.
+    fn unbalanced(error: &BalanceError) -> Self {
+        let (code, message) = match error.kind() {
+            BalanceErrorKind::Full => {
+                ("upstreams_full", "every upstream has as many requests as it takes")
+            }
+            BalanceErrorKind::BadTarget => {
+                ("invalid_request", "the request target cannot be passed on")
+            }
+            _ => ("no_upstream", "no upstream can be used at present"),
+        };
+        Self::new(error.status(), code, message)
     }
 
     fn timeout(timed_out: &TimedOut) -> Self {
@@ -178,6 +196,20 @@ mod tests {
         assert_eq!(answer(Overloaded), (503, "gateway_overloaded"));
         let response = Answer::overloaded().into_response();
         assert_eq!(response.headers()[RETRY_AFTER], "1");
+    }
+
+    #[test]
+    fn a_call_that_no_upstream_took_has_the_status_of_its_reason() {
+        use buttress::balance::{BalanceLayer, EndpointSet};
+        use tower::{Layer as _, ServiceExt as _};
+
+        let nowhere = BalanceLayer::new(EndpointSet::empty()).queue(0, Duration::ZERO);
+        let inner = tower::service_fn(|_: http::Request<Full<Bytes>>| async {
+            Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default()))
+        });
+        let call = nowhere.layer(inner).oneshot(http::Request::new(Full::default()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        assert_eq!(answer(runtime.block_on(call).unwrap_err()), (503, "no_upstream"));
     }
 
     #[test]

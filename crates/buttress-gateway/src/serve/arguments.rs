@@ -6,13 +6,14 @@ use clap::{Args, ValueEnum, builder::FalseyValueParser, value_parser};
 
 use super::{
     Forwarded, Upstream,
-    values::{Address, Limit, Size, count, duration, percent, workers},
+    values::{Address, InFlightLimit, Limit, Size, count, duration, percent, workers},
 };
 
-/// Pass requests on to an upstream, and keep them standing when it stalls.
+/// Pass requests on to upstreams, and keep them standing when one stalls.
 ///
 /// A reverse proxy: any HTTP client works through it by changing the base URL. Bodies pass
-/// unchanged, as they come. A request that fails is made again where that is safe.
+/// unchanged, as they come. A request that fails is made again where that is safe, at another
+/// upstream if there is one.
 #[derive(Args, Clone, Debug)]
 #[non_exhaustive]
 pub struct Arguments {
@@ -25,17 +26,98 @@ pub struct Arguments {
     )]
     pub listen: Address,
 
-    /// Where requests go: `http://HOST:PORT` or `https://HOST`, with a path to put before theirs
-    #[arg(long, value_name = "URL", env = "BUTTRESS_UPSTREAM", hide_env_values = true)]
-    pub upstream: Upstream,
+    /// Where requests go: `http://HOST:PORT` or `https://HOST`, with a path to put before theirs;
+    /// more than one, here or divided by spaces, share them. After a URL may stand `,weight=5`,
+    /// `,max-in-flight=60` and `,backup`
+    #[arg(
+        long = "upstream",
+        value_name = "URL",
+        required = true,
+        value_delimiter = ' ',
+        env = "BUTTRESS_UPSTREAM",
+        hide_env_values = true
+    )]
+    pub upstreams: Vec<Upstream>,
 
-    /// Start even if the upstream cannot be reached yet
+    /// How the upstream of a request is chosen
+    #[arg(long, value_enum, default_value_t, env = "BUTTRESS_BALANCE")]
+    pub balance: Balance,
+
+    /// Failures in a row after which an upstream is left out, more if all fail; 0 for never
+    #[arg(
+        long,
+        value_name = "N",
+        allow_hyphen_values = true,
+        default_value_t = 3,
+        env = "BUTTRESS_MAX_FAILS",
+        value_parser = value_parser!(u32).range(..=1000)
+    )]
+    pub max_fails: u32,
+
+    /// Time for which it is left out, longer if it goes on failing; then one request tries it
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        default_value = "30s",
+        env = "BUTTRESS_FAIL_TIMEOUT",
+        value_parser = duration
+    )]
+    pub fail_timeout: Duration,
+
+    /// Longest time for which an upstream that says Retry-After is spared while there are others
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        default_value = "5s",
+        env = "BUTTRESS_MAX_HOLD"
+    )]
+    pub max_hold: Limit,
+
+    /// Requests at each upstream at once at most, `auto` to learn how many it takes, or `off`
+    #[arg(
+        long,
+        value_name = "N",
+        allow_hyphen_values = true,
+        default_value = "off",
+        env = "BUTTRESS_MAX_IN_FLIGHT"
+    )]
+    pub max_in_flight: InFlightLimit,
+
+    /// Requests that may wait in line for a place at an upstream; 0 turns them away at once
+    #[arg(
+        long,
+        value_name = "N",
+        allow_hyphen_values = true,
+        default_value_t = 1024,
+        env = "BUTTRESS_QUEUE",
+        value_parser = value_parser!(u32).range(..=1_000_000)
+    )]
+    pub queue: u32,
+
+    /// Time that a request may wait in line
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        default_value = "10s",
+        env = "BUTTRESS_QUEUE_TIMEOUT",
+        value_parser = duration
+    )]
+    pub queue_timeout: Duration,
+
+    /// Start even if no upstream can be reached yet
     #[arg(long, env = "BUTTRESS_NO_CHECK", value_parser = FalseyValueParser::new())]
     pub no_check: bool,
 
     /// Which requests are made again, and when
     #[arg(long, value_enum, default_value_t, env = "BUTTRESS_POLICY")]
     pub policy: Policy,
+
+    /// Also make requests again that may have been processed, a POST whose connection broke included
+    #[arg(long, env = "BUTTRESS_NON_IDEMPOTENT", value_parser = FalseyValueParser::new())]
+    pub non_idempotent: bool,
 
     /// Attempts for a request at most, the first included [default: 6 for llm, 3 for http]
     #[arg(
@@ -212,6 +294,23 @@ pub struct Arguments {
         value_parser = duration
     )]
     pub drain_timeout: Duration,
+}
+
+/// How the upstream of a request is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[non_exhaustive]
+pub enum Balance {
+    /// By how fast it answers, how much it has to do, and how often it fails
+    #[default]
+    Adaptive,
+    /// The one with the fewest requests under way for its weight (`least_conn`)
+    LeastRequest,
+    /// By its slowest answers of late, and how much it has to do
+    PeakEwma,
+    /// In turn, by weight
+    RoundRobin,
+    /// By chance, by weight
+    Random,
 }
 
 /// Which requests are made again.

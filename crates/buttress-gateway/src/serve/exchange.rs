@@ -51,6 +51,7 @@ pub(crate) struct Exchange {
     uri: Uri,
     version: Version,
     status: Option<StatusCode>,
+    endpoint: Option<Box<str>>,
     bytes: u64,
     slot: Option<OwnedSemaphorePermit>,
     ending: Option<Ending>,
@@ -67,6 +68,7 @@ impl Exchange {
             uri: request.uri().clone(),
             version: request.version(),
             status: None,
+            endpoint: None,
             bytes: 0,
             slot: None,
             ending: None,
@@ -89,6 +91,11 @@ impl Exchange {
     pub(crate) fn answered(&mut self, status: StatusCode, ending: Option<Ending>) {
         self.status = Some(status);
         self.ending = ending;
+    }
+
+    /// Notes which upstream answered.
+    pub(crate) fn served(&mut self, endpoint: &str) {
+        self.endpoint = Some(endpoint.into());
     }
 
     /// Counts the bytes of a body.
@@ -121,6 +128,7 @@ impl Exchange {
             method = %self.method,
             path = self.uri.path(),
             version = ?self.version,
+            endpoint = self.endpoint.as_deref(),
             status = self.status.map_or(0, |status| status.as_u16()),
             bytes = self.bytes,
             ms = self.begun.elapsed().as_secs_f64() * 1e3,

@@ -47,7 +47,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Checks the settings, takes the address, and looks whether the upstream is there.
+    /// Checks the settings, takes the address, and looks whether the upstreams are there.
     ///
     /// # Errors
     ///
@@ -59,10 +59,9 @@ impl Server {
         let listener = TcpListener::bind(listen.as_str()).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         if !arguments.no_check {
-            reach::check(&arguments.upstream, address, arguments.connect_timeout).await?;
+            reach::check(&arguments.upstreams, address, arguments.connect_timeout).await?;
         }
         let proxy = Proxy {
-            upstream: arguments.upstream.clone(),
             preserve_host: arguments.preserve_host,
             forwarded: arguments.forwarded,
             stack,
@@ -129,10 +128,7 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server")
-            .field("address", &self.address)
-            .field("upstream", &self.proxy.upstream)
-            .finish_non_exhaustive()
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! What a request meets, from the client inwards: its connection ([`Server`]); the rules that HTTP
 //! has for an intermediary (RFC 9110 section 7.6); then the layers, in the order that the `stack`
-//! module writes down, and at the end the pooled connections to the [`Upstream`].
+//! module writes down, and at the end the pooled connections to each [`Upstream`].
 //!
 //! Bodies pass as they come, in both directions: nothing is gathered, unpacked or rewritten. An
-//! answer of the upstream passes whatever its status; the gateway's own answers are 400, 501, 502,
+//! answer of an upstream passes whatever its status; the gateway's own answers are 400, 501, 502,
 //! 503, 504 and 508 with a small JSON body. An answer that breaks off ends in an error on the
 //! client's side too: the last chunk is withheld, the stream or the connection is reset.
 //!
@@ -14,6 +14,7 @@
 
 mod answer;
 mod arguments;
+mod balance;
 mod body;
 mod error;
 mod exchange;
@@ -31,13 +32,13 @@ mod values;
 use std::io::Write as _;
 
 pub use self::{
-    arguments::{Arguments, Policy, Protocol},
+    arguments::{Arguments, Balance, Policy, Protocol},
     error::Error,
     headers::Forwarded,
     listen::Server,
     shutdown::{Drained, Shutdown},
     upstream::{InvalidUpstream, Upstream},
-    values::{Address, Limit, Size},
+    values::{Address, InFlightLimit, Limit, Size},
 };
 
 /// Runs the command: listens until a signal comes, and drains.
@@ -57,7 +58,9 @@ pub async fn run(arguments: &Arguments) -> Result<Drained, Error> {
     let address = server.local_addr();
     // Whoever started this may have closed its end; that is no reason not to serve.
     let _ = writeln!(std::io::stdout(), "listening on {address}");
-    tracing::info!(%address, upstream = %arguments.upstream, "listening");
+    for upstream in &arguments.upstreams {
+        tracing::info!(%address, %upstream, "listening");
+    }
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "whoever can reach this address can use the gateway");
     }

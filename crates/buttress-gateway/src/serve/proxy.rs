@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use buttress::balance::Served;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE},
@@ -12,7 +13,6 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    Upstream,
     answer::Answer,
     body::{RequestBody, ResponseBody},
     exchange::{Chain, Exchange, InFlight},
@@ -25,7 +25,6 @@ use super::{
 
 /// What every request is treated with.
 pub(crate) struct Proxy {
-    pub(crate) upstream: Upstream,
     pub(crate) preserve_host: bool,
     pub(crate) forwarded: Forwarded,
     pub(crate) stack: Stack,
@@ -98,9 +97,12 @@ impl Proxy {
             None => self.stack.send(sent).await,
         };
         let mut response = result.map_err(|error| {
-            tracing::warn!(error = %Chain(&*error), "no answer from the upstream");
+            tracing::warn!(error = %Chain(&*error), "no answer from an upstream");
             Answer::of_error(&error)
         })?;
+        if let Some(served) = response.extensions().get::<Served>() {
+            exchange.served(served.endpoint());
+        }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(response, upgrade, client, exchange);
         }
@@ -122,7 +124,7 @@ impl Proxy {
         client: &Client,
     ) -> Result<Option<Upgrade>, Answer> {
         let host = host(request)?;
-        let uri = self.upstream.uri(request.uri().path_and_query());
+        let uri = self.stack.aim(request.uri());
         *request.uri_mut() = uri.map_err(|_| Answer::invalid("the request target is invalid"))?;
         let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
         let protocol = headers::upgrade(request.headers(), version);

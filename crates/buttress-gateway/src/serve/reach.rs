@@ -1,7 +1,8 @@
-//! The look at the upstream before the first request: a name that resolves, a port that answers.
+//! The look at the upstreams before the first request: names that resolve, ports that answer.
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use futures_util::future::join_all;
 use tokio::{
     net::{TcpStream, lookup_host},
     time::timeout,
@@ -9,17 +10,45 @@ use tokio::{
 
 use super::{Error, Upstream};
 
-/// Connects to the upstream once, within `limit`, and hangs up.
+/// Connects to each upstream once, within `limit`, and hangs up.
 ///
-/// An upstream that is `own`, the address listened on, is refused: each request would come back.
+/// If none is there, that is an error; if some are, the others are warned of, for a gateway must
+/// be able to start while one of them is down. An upstream that is `own`, the address listened on,
+/// is refused: each request would come back.
 pub(crate) async fn check(
-    upstream: &Upstream,
+    upstreams: &[Upstream],
     own: SocketAddr,
     limit: Duration,
 ) -> Result<(), Error> {
+    let checks = upstreams.iter().map(|upstream| look(upstream, own, limit));
+    let mut missing = Vec::new();
+    for looked in join_all(checks).await {
+        match looked {
+            Ok(()) => {}
+            Err(Look::Own(error)) => return Err(error),
+            Err(Look::Missing(error)) => missing.push(error),
+        }
+    }
+    if missing.len() == upstreams.len() {
+        return missing.into_iter().next().map_or(Ok(()), Err);
+    }
+    for error in missing {
+        tracing::warn!(%error, "an upstream is not there");
+    }
+    Ok(())
+}
+
+/// What is wrong with an upstream.
+enum Look {
+    Own(Error),
+    Missing(Error),
+}
+
+async fn look(upstream: &Upstream, own: SocketAddr, limit: Duration) -> Result<(), Look> {
     let refused = |reason: String| {
         let hint = "start it first, or give --no-check";
-        Error::setting("--upstream", format!("{upstream} cannot be reached: {reason}; {hint}"))
+        let reason = format!("{upstream} cannot be reached: {reason}; {hint}");
+        Look::Missing(Error::setting("--upstream", reason))
     };
     let found = timeout(limit, find(upstream)).await;
     let addresses = match found {
@@ -27,7 +56,7 @@ pub(crate) async fn check(
         Ok(Err(error)) => return Err(refused(format!("its name was not found ({error})"))),
         Err(_) => return Err(refused("its name was not found in time".to_owned())),
     };
-    refuse_own(upstream, &addresses, own)?;
+    refuse_own(upstream, &addresses, own).map_err(Look::Own)?;
     match timeout(limit, TcpStream::connect(&addresses[..])).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(refused(error.to_string())),

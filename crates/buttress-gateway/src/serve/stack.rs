@@ -2,17 +2,21 @@
 //!
 //! From the gateway outwards, and why:
 //!
-//! 1. **Retry** ([`Log`] watches it). Outermost, so that each attempt may take another connection
-//!    and has a first-byte timeout of its own. One budget for both policies: it is the upstream
-//!    that it protects, and that is the same.
+//! 1. **Retry** ([`Log`] watches it). Outermost, so that each attempt may go to another upstream
+//!    and has a first-byte timeout of its own. One budget for both policies: it is the upstreams
+//!    that it protects, and those are the same.
 //! 2. **Commit**, for `llm` only. Inside of retry, so that an answer that ends before it has begun
 //!    is an attempt that failed.
-//! 3. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS.
+//! 3. **Balance**. One set of upstreams for all policies: what is in flight and who is ejected is
+//!    the same for all.
+//! 4. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS.
 
 use std::{fs, time::Duration};
 
 use buttress::{
     Setup,
+    balance::ResponseBody,
+    client::Elsewhere,
     transport::{Transport, TransportBody},
 };
 use buttress_core::BoxError;
@@ -20,11 +24,16 @@ use buttress_retry::{
     Backoff, Budget, Commit, Done, EmptyBudget, Held, HeldBody, HttpPolicy, Observer, ReplayBodies,
     ReplayLimits, ReplayMemory, Retry, RetryLayer, Retrying, SettingError,
 };
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::Either;
 use tower::{Layer, ServiceExt as _};
 
-use super::{Arguments, Error, Policy, Protocol, body::RequestBody, exchange::Chain};
+use super::{
+    Arguments, Error, Policy, Protocol, Upstream,
+    balance::{self, Choice},
+    body::RequestBody,
+    exchange::Chain,
+};
 
 /// A ping after this much silence on an HTTP/2 connection with open requests, and the time to
 /// answer it.
@@ -33,22 +42,30 @@ const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs
 /// The path of every API that speaks the dialect of `OpenAI`.
 const LLM_PATH: &str = "/v1/";
 
-type Llm = Retry<Commit<Transport>, HttpPolicy<ReplayBodies, Held>, Log>;
-type Http = Retry<Transport, HttpPolicy<ReplayBodies>, Log>;
+type Balanced = <balance::Layer as Layer<Transport>>::Service;
+type Llm = Retry<Commit<Balanced>, Elsewhere<HttpPolicy<ReplayBodies, Held>>, Log>;
+type Http = Retry<Balanced, Elsewhere<HttpPolicy<ReplayBodies>>, Log>;
 
-/// What the upstream answers with.
-pub(crate) type UpstreamBody = Either<HeldBody<TransportBody>, TransportBody>;
+/// What an upstream answers with, counted as in flight to its end.
+type BalancedBody = ResponseBody<TransportBody, Choice>;
+
+/// The same as it comes out of the layers.
+pub(crate) type UpstreamBody = Either<HeldBody<BalancedBody>, Either<BalancedBody, TransportBody>>;
 
 /// The layers over the pool, one set for each policy.
 #[derive(Clone, Debug)]
 pub(crate) struct Stack {
     policy: Policy,
-    base: String,
+    /// Whether the path of an upstream itself says that it is an LLM API.
+    llm_base: bool,
     llm: Llm,
     http: Http,
-    transport: Transport,
+    balanced: Balanced,
     /// A change of protocol is known to HTTP/1.1 only.
-    upgrades: Transport,
+    upgrades: Balanced,
+    /// For what asks for no resource of an upstream, but for the server.
+    first: Upstream,
+    transport: Transport,
     http1_only: bool,
 }
 
@@ -64,20 +81,42 @@ impl Stack {
         let limits = ReplayLimits::new()
             .per_request(arguments.max_body_replay.bytes())
             .memory(ReplayMemory::new(arguments.replay_memory.bytes()));
+        let upstreams = &arguments.upstreams;
+        let first = upstreams.first().ok_or_else(|| Error::setting("--upstream", "none given"))?;
+        let set = balance::set(arguments)?;
+        let balance = balance::layer(arguments, set.clone())?;
         let transport = transport(arguments)?;
+        let balanced = balance.layer(transport.clone());
         let llm = tune(RetryLayer::llm(), Defaults::LLM, arguments, budget.clone())?
-            .replay(limits.clone());
-        let http = tune(RetryLayer::http(), Defaults::HTTP, arguments, budget)?.replay(limits);
-        let plain = !arguments.upstream.is_https() && arguments.upstream_protocol == Protocol::Auto;
+            .replay(limits.clone())
+            .map_policy(|policy| Elsewhere::new(repeat(policy, arguments), set.clone()));
+        let http = tune(RetryLayer::http(), Defaults::HTTP, arguments, budget)?
+            .replay(limits)
+            .map_policy(|policy| Elsewhere::new(repeat(policy, arguments), set));
+        let plain = upstreams.iter().all(|upstream| !upstream.is_https())
+            && arguments.upstream_protocol == Protocol::Auto;
+        let llm_base = LLM_PATH.trim_end_matches('/');
         Ok(Self {
             policy: arguments.policy,
-            base: arguments.upstream.base().to_owned(),
-            llm: llm.observer(Log).layer(transport.clone()),
-            http: http.observer(Log).layer(transport.clone()),
+            llm_base: upstreams.iter().any(|upstream| upstream.base().ends_with(llm_base)),
+            llm: llm.observer(Log).layer(balanced.clone()),
+            http: http.observer(Log).layer(balanced.clone()),
+            balanced,
+            upgrades: balance.layer(finish(setup(arguments)?.http1_only())?),
+            first: first.clone(),
             transport,
-            upgrades: finish(setup(arguments)?.http1_only())?,
             http1_only: plain || speaks_http1(arguments),
         })
+    }
+
+    /// What to ask for when the client asked for `target`. Which upstream is asked is seen to later,
+    /// but for the asterisk of `OPTIONS *`, which means a whole server: the first one.
+    pub(crate) fn aim(&self, target: &Uri) -> Result<Uri, http::Error> {
+        match target.path_and_query() {
+            Some(target) if target.path() == "*" => self.first.whole(),
+            Some(target) => Ok(Uri::from(target.clone())),
+            None => Ok(Uri::from_static("/")),
+        }
     }
 
     /// Whether every connection to the upstream speaks HTTP/1.1, whatever it agrees on.
@@ -90,15 +129,19 @@ impl Stack {
         &self,
         request: Request<RequestBody>,
     ) -> Result<Response<UpstreamBody>, BoxError> {
+        if request.uri().path() == "*" {
+            let response = self.transport.clone().oneshot(request).await?;
+            return Ok(response.map(Either::Right).map(Either::Right));
+        }
         match self.policy_for(request.uri().path()) {
             Policy::Llm => {
                 let response = self.llm.clone().oneshot(request).await?;
                 Ok(response.map(Either::Left))
             }
-            Policy::Off => once(&self.transport, request).await,
+            Policy::Off => once(&self.balanced, request).await,
             _ => {
                 let response = self.http.clone().oneshot(request).await?;
-                Ok(response.map(Either::Right))
+                Ok(response.map(Either::Left).map(Either::Right))
             }
         }
     }
@@ -111,25 +154,22 @@ impl Stack {
         once(&self.upgrades, request).await
     }
 
-    /// The policy of a request to this path of the upstream. What counts is the path that the
-    /// client asked for, and where the upstream's own path ends in `/v1`, that one.
+    /// The policy of a request for this path, or where an upstream's own path ends in `/v1`, of any
+    /// request.
     fn policy_for(&self, path: &str) -> Policy {
         if self.policy != Policy::Auto {
             return self.policy;
         }
-        let asked = path.strip_prefix(self.base.as_str()).unwrap_or(path);
-        let llm =
-            asked.starts_with(LLM_PATH) || self.base.ends_with(LLM_PATH.trim_end_matches('/'));
-        if llm { Policy::Llm } else { Policy::Http }
+        if self.llm_base || path.starts_with(LLM_PATH) { Policy::Llm } else { Policy::Http }
     }
 }
 
 async fn once(
-    transport: &Transport,
+    balanced: &Balanced,
     request: Request<RequestBody>,
 ) -> Result<Response<UpstreamBody>, BoxError> {
-    let response = transport.clone().oneshot(request).await?;
-    Ok(response.map(Either::Right))
+    let response = balanced.clone().oneshot(request).await?;
+    Ok(response.map(Either::Left).map(Either::Right))
 }
 
 /// What a preset waits between attempts, and how many it makes, where no flag says otherwise.
@@ -168,6 +208,10 @@ fn tune<P, C>(
     layer = layer.total_timeout(arguments.deadline.duration());
     layer = layer.attempt_timeout(arguments.attempt_timeout.duration());
     Ok(layer)
+}
+
+fn repeat<M, L>(policy: HttpPolicy<M, L>, arguments: &Arguments) -> HttpPolicy<M, L> {
+    if arguments.non_idempotent { policy.treat_as_idempotent(|_| true) } else { policy }
 }
 
 /// One flag moves the other end along rather than clash with a default; two that clash are refused.

@@ -1,21 +1,25 @@
-//! The address that requests are passed on to.
+//! The addresses that requests are passed on to.
 
 use std::{fmt, str::FromStr};
 
+use buttress::{SettingError, balance::Endpoint};
 use http::{
     Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-/// Where requests go: scheme, host, port, and a path that is put before theirs.
+/// Where requests go: scheme, host, port, and a path that is put before theirs; and its part
+/// beside others.
 ///
-/// Made from a URL such as `https://api.example.com/base`. Whatever would be ambiguous in a
-/// prefix is refused: credentials, a query, a fragment.
+/// Made from a URL such as `https://api.example.com/base`, maybe followed by options:
+/// `,weight=5` for a share five times as large (1 to 65,535), `,max-in-flight=60` for so many
+/// requests at once at most, `,backup` for one that is used only while no other can be. Whatever
+/// would be ambiguous in a prefix is refused: credentials, a query, a fragment.
 ///
 /// ```
 /// use buttress_gateway::serve::Upstream;
 ///
-/// let upstream: Upstream = "http://127.0.0.1:9000/base/".parse()?;
+/// let upstream: Upstream = "http://127.0.0.1:9000/base/,weight=5".parse()?;
 /// assert_eq!(upstream.to_string(), "http://127.0.0.1:9000/base");
 /// assert!("127.0.0.1:9000".parse::<Upstream>().is_err());
 /// # Ok::<(), buttress_gateway::serve::InvalidUpstream>(())
@@ -26,6 +30,15 @@ pub struct Upstream {
     authority: Authority,
     /// Empty, or a path that starts with a slash and does not end with one.
     base: String,
+    part: Part,
+}
+
+/// What distinguishes an upstream from its neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    weight: u16,
+    backup: bool,
+    max_in_flight: Option<u32>,
 }
 
 impl Upstream {
@@ -54,27 +67,27 @@ impl Upstream {
         &self.base
     }
 
-    /// The URI to ask for when the client asked for `target`.
-    ///
-    /// The asterisk of `OPTIONS *` means the whole server, so no path goes before it.
-    pub(crate) fn uri(&self, target: Option<&PathAndQuery>) -> Result<Uri, http::Error> {
-        let target = match target {
-            Some(target) if self.base.is_empty() || target.path() == "*" => target.clone(),
-            Some(target) => {
-                let query = target.query().map(|query| ["?", query]).unwrap_or_default();
-                let text = [self.base.as_str(), target.path(), query[0], query[1]].concat();
-                PathAndQuery::from_maybe_shared(text)?
-            }
-            None => PathAndQuery::from_maybe_shared(format!("{}/", self.base))?,
-        };
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(target);
-        Ok(Uri::from_parts(parts)?)
+    /// The URI of the server as a whole, which `OPTIONS *` asks for: no path goes before it.
+    pub(crate) fn whole(&self) -> Result<Uri, http::Error> {
+        let (scheme, authority) = (self.scheme.clone(), self.authority.clone());
+        Uri::builder().scheme(scheme).authority(authority).path_and_query("*").build()
+    }
+
+    /// The endpoint of a balanced set that it is; `most` is its in-flight limit if it has none of
+    /// its own.
+    pub(crate) fn endpoint(&self, most: Option<u32>) -> Result<Endpoint, SettingError> {
+        let mut endpoint = Endpoint::new(self.to_string())?.weight(self.part.weight.into())?;
+        if self.part.backup {
+            endpoint = endpoint.backup();
+        }
+        match self.part.max_in_flight.or(most) {
+            Some(most) => endpoint.max_in_flight(most),
+            None => Ok(endpoint),
+        }
     }
 }
 
+/// The URL, without options.
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}{}", self.scheme, self.authority, self.base)
@@ -84,7 +97,9 @@ impl fmt::Display for Upstream {
 impl FromStr for Upstream {
     type Err = InvalidUpstream;
 
-    fn from_str(url: &str) -> Result<Self, Self::Err> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (url, options) = text.split_once(',').map_or((text, None), |(u, o)| (u, Some(o)));
+        let part = options.map_or(Ok(Part::default()), str::parse)?;
         let (scheme, rest) = url.split_once("://").ok_or(InvalidUpstream::NO_SCHEME)?;
         let scheme = match scheme.to_ascii_lowercase().as_str() {
             "http" => Scheme::HTTP,
@@ -108,7 +123,41 @@ impl FromStr for Upstream {
         if !base.is_empty() {
             PathAndQuery::try_from(&base).map_err(|_| InvalidUpstream("its path is invalid"))?;
         }
-        Ok(Self { scheme, authority, base })
+        Ok(Self { scheme, authority, base, part })
+    }
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self { weight: 1, backup: false, max_in_flight: None }
+    }
+}
+
+impl FromStr for Part {
+    type Err = InvalidUpstream;
+
+    fn from_str(options: &str) -> Result<Self, InvalidUpstream> {
+        let mut part = Self::default();
+        for option in options.split(',') {
+            match option.split_once('=').unwrap_or((option, "")) {
+                ("backup", "") => part.backup = true,
+                ("weight", weight) => {
+                    part.weight = weight
+                        .parse()
+                        .ok()
+                        .filter(|&weight| weight > 0)
+                        .ok_or(InvalidUpstream("its weight is not a number from 1 to 65535"))?;
+                }
+                ("max-in-flight", most) => {
+                    let most = most.parse().ok().filter(|&most| most > 0);
+                    part.max_in_flight = Some(
+                        most.ok_or(InvalidUpstream("its max-in-flight is not a number from 1"))?,
+                    );
+                }
+                _ => return Err(InvalidUpstream::OPTION),
+            }
+        }
+        Ok(part)
     }
 }
 
@@ -131,6 +180,10 @@ pub struct InvalidUpstream(&'static str);
 
 impl InvalidUpstream {
     const NO_SCHEME: Self = Self("it has no scheme; write http://HOST:PORT or https://HOST");
+    const OPTION: Self = Self(
+        "what follows a comma is none of weight=N, max-in-flight=N and backup; a comma in a path \
+         is written %2C",
+    );
 }
 
 impl fmt::Display for InvalidUpstream {
@@ -185,23 +238,36 @@ mod tests {
     }
 
     #[test]
-    fn the_base_path_goes_before_the_requests_path() {
-        let uri = |url: &str, target: &'static str| {
-            let target = PathAndQuery::from_static(target);
-            url.parse::<Upstream>().unwrap().uri(Some(&target)).unwrap().to_string()
-        };
-        assert_eq!(uri("http://h", "/v1/models?a=b%20c"), "http://h/v1/models?a=b%20c");
-        assert_eq!(uri("http://h/", "/v1/models"), "http://h/v1/models");
-        assert_eq!(uri("http://h:1/base/", "/v1?x"), "http://h:1/base/v1?x");
-        assert_eq!(uri("http://h/base", "//double//"), "http://h/base//double//");
-        assert_eq!(uri("http://h/base", "/?"), "http://h/base/?");
+    fn the_asterisk_stands_for_the_whole_server() {
+        let upstream: Upstream = "http://h/base".parse().unwrap();
+        assert_eq!(upstream.whole().unwrap().path(), "*");
     }
 
     #[test]
-    fn the_asterisk_stands_for_the_whole_server() {
-        let target = PathAndQuery::from_static("*");
-        let upstream: Upstream = "http://h/base".parse().unwrap();
-        assert_eq!(upstream.uri(Some(&target)).unwrap().path(), "*");
+    fn options_follow_the_url() {
+        let part = |url: &str| url.parse::<Upstream>().unwrap().part;
+        assert_eq!(part("http://h/base"), Part::default());
+        let all = Part { weight: 5, backup: true, max_in_flight: Some(60) };
+        assert_eq!(part("http://h/base,weight=5,max-in-flight=60,backup"), all);
+        for options in ["weight=0", "weight=65536", "weight=x", "weight", "max-in-flight=0"] {
+            let name = options.split('=').next().unwrap();
+            assert!(reason(&format!("http://h,{options}")).contains(name), "{options}");
+        }
+        for options in ["", "down", "backup=yes", "backup,", "weight=1 backup"] {
+            assert!(!reason(&format!("http://h,{options}")).is_empty(), "{options}");
+        }
+        assert!(reason("http://h/a,b").contains("%2C"));
+    }
+
+    #[test]
+    fn what_it_becomes_knows_the_options() {
+        let endpoint = |most| {
+            let upstream: Upstream = "https://h/v1/,weight=5,backup".parse().unwrap();
+            upstream.endpoint(most).unwrap()
+        };
+        let plain = Endpoint::new("https://h/v1").unwrap().weight(5).unwrap().backup();
+        assert_eq!(endpoint(None), plain);
+        assert_eq!(endpoint(Some(7)), plain.max_in_flight(7).unwrap());
     }
 
     proptest::proptest! {

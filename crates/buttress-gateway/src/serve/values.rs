@@ -60,6 +60,33 @@ impl FromStr for Limit {
     }
 }
 
+/// How many requests may be under way at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InFlightLimit {
+    /// As many as come.
+    Off,
+    /// As many as turns out well.
+    Auto,
+    /// This many.
+    Most(u32),
+}
+
+impl FromStr for InFlightLimit {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "off" => Ok(Self::Off),
+            "auto" => Ok(Self::Auto),
+            number => match number.parse() {
+                Ok(most) if most > 0 => Ok(Self::Most(most)),
+                _ => Err("not a number from 1, auto or off"),
+            },
+        }
+    }
+}
+
 /// A number of bytes: `65536`, `64KiB`, `1MB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(usize);

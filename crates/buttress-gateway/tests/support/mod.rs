@@ -23,8 +23,14 @@ pub struct Gateway {
 impl Gateway {
     /// Starts in front of `upstream` and waits until it listens.
     pub fn start(upstream: &str, flags: &[&str]) -> Self {
+        Self::over(&[upstream], flags)
+    }
+
+    /// Starts in front of several upstreams.
+    pub fn over(upstreams: &[&str], flags: &[&str]) -> Self {
         let mut child = command()
-            .args(["serve", "--listen", "127.0.0.1:0", "--no-check", "--upstream", upstream])
+            .args(["serve", "--listen", "127.0.0.1:0", "--no-check"])
+            .args(upstreams.iter().flat_map(|upstream| ["--upstream", upstream]))
             .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -118,6 +124,19 @@ impl Upstream {
 
     pub fn accept(&self) -> Peer {
         Peer::new(self.0.accept().unwrap().0)
+    }
+
+    /// Answers the next request, if a connection is waiting.
+    pub fn answers(&self, answer: &str) -> bool {
+        self.0.set_nonblocking(true).unwrap();
+        let accepted = self.0.accept();
+        self.0.set_nonblocking(false).unwrap();
+        let Ok((stream, _)) = accepted else { return false };
+        stream.set_nonblocking(false).unwrap();
+        let mut server = Peer::new(stream);
+        server.head();
+        server.send(answer);
+        true
     }
 
     /// Whether a connection is waiting to be accepted.

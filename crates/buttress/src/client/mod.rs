@@ -1,6 +1,10 @@
 //! The pooled client with the layers on it.
 
+#[cfg(feature = "balance")]
+mod balance;
 mod bodies;
+#[cfg(feature = "balance")]
+mod elsewhere;
 mod setup;
 mod stack;
 #[cfg(feature = "tls")]
@@ -20,6 +24,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 pub use bodies::{Bodies, ClientPolicy, Kept};
+#[cfg(feature = "balance")]
+pub use elsewhere::Elsewhere;
 pub use setup::Setup;
 pub use stack::ResponseFuture;
 
@@ -62,31 +68,33 @@ impl Client {
     /// A client with the default of every setting.
     #[must_use]
     pub fn new() -> Self {
-        let Setup { settings, layer } = Self::builder();
-        Self::over(&layer, settings.make())
+        let Setup { settings, layer, balance } = Self::builder();
+        Self::over(&layer, &balance, settings.make())
     }
 
     /// Starts the settings of a client, which retries as [`Setup::http`] says unless told
     /// otherwise; [`Setup::build`] ends them.
     pub fn builder() -> Setup<RetryLayer<HttpPolicy<Bodies>>> {
-        Setup::new(()).http()
+        Setup::new().http()
     }
 
-    /// The order of the layers, outermost first: retry, then the transport with its own
+    /// The order of the layers, outermost first: retry, balance, then the transport with its own
     /// (first-byte timeout, pool, connect timeout, name lookup).
     ///
-    /// Retry is outside, so that each attempt may take another connection and has a first-byte
-    /// timeout of its own.
-    fn over<L, B>(retry: &L, transport: Transport) -> Self
+    /// Retry is outside, so that each attempt may go to another endpoint, or take another
+    /// connection, and has a first-byte timeout of its own.
+    fn over<L, B, ResBody>(retry: &L, balance: &B, transport: Transport) -> Self
     where
-        L: Layer<Transport>,
-        L::Service: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        B: Layer<Transport>,
+        L: Layer<B::Service>,
+        L::Service:
+            Service<Request<Body>, Response = Response<ResBody>> + Clone + Send + Sync + 'static,
         <L::Service as Service<Request<Body>>>::Error: Into<BoxError>,
         <L::Service as Service<Request<Body>>>::Future: Send,
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
+        ResBody: http_body::Body<Data = Bytes> + Send + 'static,
+        ResBody::Error: Into<BoxError>,
     {
-        Self { stack: Arc::new(retry.layer(transport)) }
+        Self { stack: Arc::new(retry.layer(balance.layer(transport))) }
     }
 
     /// Sends a request and waits for the head of the response.

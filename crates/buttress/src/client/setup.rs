@@ -21,19 +21,23 @@ use crate::{
 
 /// The settings of a [`Client`], or of a [`Transport`] alone.
 ///
-/// `L` is the layer that goes around the transport; `()` is none.
+/// `L` is the layer that goes outermost, which retries; `B` the one between it and the transport,
+/// which balances; `()` is none.
 #[must_use]
 #[derive(Clone)]
-pub struct Setup<L = ()> {
+pub struct Setup<L = (), B = ()> {
     pub(super) settings: Settings,
     pub(super) layer: L,
+    pub(super) balance: B,
 }
 
-impl<L> Setup<L> {
-    pub(crate) fn new(layer: L) -> Self {
-        Self { settings: Settings::default(), layer }
+impl Setup {
+    pub(crate) fn new() -> Self {
+        Self { settings: Settings::default(), layer: (), balance: () }
     }
+}
 
+impl<L, B> Setup<L, B> {
     fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self
@@ -173,7 +177,7 @@ impl<L> Setup<L> {
     ///
     /// The layer is one of those that come with [`RetryLayer`], changed as you like; streams are
     /// recorded so that they can go again ([`Bodies`]). Default: [`http`](Self::http).
-    pub fn retry<P, O, C>(self, layer: RetryLayer<P, O, C>) -> Setup<RetryLayer<P::Policy, O, C>>
+    pub fn retry<P, O, C>(self, layer: RetryLayer<P, O, C>) -> Setup<RetryLayer<P::Policy, O, C>, B>
     where
         P: ClientPolicy,
     {
@@ -181,24 +185,30 @@ impl<L> Setup<L> {
     }
 
     /// Retries as is safe for any HTTP service: [`RetryLayer::http`].
-    pub fn http(self) -> Setup<RetryLayer<HttpPolicy<Bodies>>> {
+    pub fn http(self) -> Setup<RetryLayer<HttpPolicy<Bodies>>, B> {
         self.retry(RetryLayer::http())
     }
 
     /// Retries as is right for an LLM API: [`RetryLayer::llm`].
-    pub fn llm(self) -> Setup<RetryLayer<HttpPolicy<Bodies, Held>, (), CommitLayer>> {
+    pub fn llm(self) -> Setup<RetryLayer<HttpPolicy<Bodies, Held>, (), CommitLayer>, B> {
         self.retry(RetryLayer::llm())
     }
 
     /// Sends every request once.
-    pub fn no_retry(self) -> Setup<()> {
+    pub fn no_retry(self) -> Setup<(), B> {
         self.layer(())
     }
 
-    /// Puts any layer around the transport, in the place of what was set before: a stack of
-    /// several, or a policy of your own.
-    pub fn layer<L2>(self, layer: L2) -> Setup<L2> {
-        Setup { settings: self.settings, layer }
+    /// Puts any layer around all that is inside of it, in the place of what was set to retry: a
+    /// stack of several, or a policy of your own.
+    pub fn layer<L2>(self, layer: L2) -> Setup<L2, B> {
+        Setup { settings: self.settings, layer, balance: self.balance }
+    }
+
+    /// Chooses an endpoint for each attempt, as `layer` says: a `BalanceLayer`, or one of your own
+    /// that stands between the retries and the transport.
+    pub fn balance<B2>(self, layer: B2) -> Setup<L, B2> {
+        Setup { settings: self.settings, layer: self.layer, balance: layer }
     }
 
     /// Makes the client. Opens no connection.
@@ -206,21 +216,23 @@ impl<L> Setup<L> {
     /// # Errors
     ///
     /// If a setting cannot be used; the error names it.
-    pub fn build<B>(self) -> Result<Client, SettingError>
+    pub fn build<ResBody>(self) -> Result<Client, SettingError>
     where
-        L: Layer<Transport>,
-        L::Service: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        B: Layer<Transport>,
+        L: Layer<B::Service>,
+        L::Service:
+            Service<Request<Body>, Response = Response<ResBody>> + Clone + Send + Sync + 'static,
         <L::Service as Service<Request<Body>>>::Error: Into<BoxError>,
         <L::Service as Service<Request<Body>>>::Future: Send,
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
+        ResBody: http_body::Body<Data = Bytes> + Send + 'static,
+        ResBody::Error: Into<BoxError>,
     {
         self.settings.check()?;
-        Ok(Client::over(&self.layer, self.settings.make()))
+        Ok(Client::over(&self.layer, &self.balance, self.settings.make()))
     }
 }
 
-impl Setup<()> {
+impl Setup {
     /// Makes the transport alone, for layers of your own. Opens no connection.
     ///
     /// # Errors
@@ -232,11 +244,12 @@ impl Setup<()> {
     }
 }
 
-impl<L: fmt::Debug> fmt::Debug for Setup<L> {
+impl<L: fmt::Debug, B: fmt::Debug> fmt::Debug for Setup<L, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Setup")
             .field("settings", &self.settings)
             .field("layer", &self.layer)
+            .field("balance", &self.balance)
             .finish()
     }
 }

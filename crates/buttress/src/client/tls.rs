@@ -3,7 +3,7 @@
 use super::Setup;
 use crate::SettingError;
 
-impl<L> Setup<L> {
+impl<L, B> Setup<L, B> {
     /// Trusts the certificates in `pem` beside those that the platform trusts. May be called more
     /// than once.
     ///

@@ -69,8 +69,8 @@ struct Shared {
 
 impl Transport {
     /// Starts the settings of a transport without layers: [`Setup::transport`] ends them.
-    pub fn builder() -> Setup<()> {
-        Setup::new(())
+    pub fn builder() -> Setup {
+        Setup::new()
     }
 
     pub(super) fn new(

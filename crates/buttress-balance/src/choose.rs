@@ -1,0 +1,227 @@
+//! The choice of an endpoint, and the care for those that are out or held.
+
+use std::sync::{Arc, PoisonError};
+
+use crate::{
+    Ask, Candidate, Event, Lease, Moment, Panic, Pick, PickContext, Unavailable,
+    balancer::Core,
+    lease::Kind,
+    pick::LevelTerms,
+    table::{Level, Table},
+};
+
+impl<P: Pick> Core<P> {
+    /// The same as [`Balancer::lease`], for whoever has no copy of the table at hand.
+    pub(crate) fn lease(&self, ask: &Ask<'_>, now: Moment) -> Result<Lease, Unavailable> {
+        self.refresh(now);
+        if self.set.pulse().is_due(now)
+            && let Some(probe) = self.attend(&self.table.load(), ask, now)
+        {
+            return Ok(probe);
+        }
+        self.refresh(now);
+        self.choose(&self.table.load(), ask, fastrand::u64(..), now)
+    }
+
+    pub(crate) fn refresh(&self, now: Moment) {
+        if self.table.load().version != self.set.pulse().version() {
+            self.rebuild(now);
+        }
+    }
+
+    /// Brings the table up to date, unless another thread did in the meantime.
+    fn rebuild(&self, now: Moment) {
+        let _one = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.table.load();
+        let version = self.set.pulse().version();
+        if before.version == version {
+            return;
+        }
+        let members = self.set.candidates();
+        if let Some(learned) = &self.learned {
+            members.iter().for_each(|member| learned.begin(member.node()));
+        }
+        let table = Table::build(version, members, &self.policy, &self.health, now);
+        let (was, is) = (before.is_panic(), table.is_panic());
+        if was != is {
+            tracing::warn!(on = is, "every endpoint is out");
+            self.set.pulse().tell(|| Event::Panic { on: is });
+        }
+        self.table.store(Arc::new(table));
+    }
+
+    /// Looks after holds and ejections whose time has come; maybe the call is to try one of them.
+    pub(crate) fn attend(
+        &self,
+        table: &Table<P::Table>,
+        ask: &Ask<'_>,
+        now: Moment,
+    ) -> Option<Lease> {
+        let pulse = self.set.pulse();
+        pulse.attend();
+        let row = table.row();
+        let (mut probe, mut changed) = (None, false);
+        for candidate in table.members.iter().filter(|candidate| candidate.weight() > 0) {
+            let node = candidate.node();
+            if let Some(until) = node.held_until(now) {
+                pulse.due_at(until);
+            }
+            changed |= node.hold_ended(now);
+            // A backup that nobody needs is not tried.
+            if row.is_some_and(|row| candidate.priority > row) || node.is_down() {
+                continue;
+            }
+            let Some(left) = self.due_in(candidate, now) else { continue };
+            if left > 0 {
+                pulse.due_at(now.as_millis().saturating_add(left));
+            } else if probe.is_none() {
+                probe = self.probe(candidate, ask, now);
+                if probe.is_none() {
+                    pulse.due_at(now.as_millis().saturating_add(1));
+                }
+            } else {
+                pulse.due_at(0);
+            }
+        }
+        if changed {
+            pulse.changed();
+        }
+        probe
+    }
+
+    /// In how many milliseconds a call may try it, if it is ejected.
+    fn due_in(&self, candidate: &Candidate, now: Moment) -> Option<u64> {
+        let health = candidate.node().health();
+        if self.health.exact {
+            health.exact_due_in(now.as_millis())
+        } else {
+            health.due_in(now.as_millis())
+        }
+    }
+
+    fn probe(&self, candidate: &Candidate, ask: &Ask<'_>, now: Moment) -> Option<Lease> {
+        let node = candidate.node();
+        let tried = ask.tried.is_some_and(|tried| tried.has_tried(candidate.id().number()));
+        let health = node.health();
+        let cautious = !ask.replayable
+            && health.overdue(now.as_millis()) < crate::clock::millis(self.health.fail_timeout) / 2;
+        if tried || cautious || node.is_full() {
+            return None;
+        }
+        let epoch = if self.health.exact {
+            health.exact_probe(now.as_millis(), crate::clock::millis(self.health.fail_timeout))
+        } else {
+            health.probe(now.as_millis())
+        }?;
+        match Lease::take(candidate, Kind::Probe, now) {
+            Some(mut lease) => {
+                lease.epoch = epoch;
+                Some(lease)
+            }
+            None => {
+                health.give_back(epoch);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn choose(
+        &self,
+        table: &Table<P::Table>,
+        ask: &Ask<'_>,
+        seed: u64,
+        now: Moment,
+    ) -> Result<Lease, Unavailable> {
+        match self.choose_strictly(table, ask, seed, now) {
+            Err(Unavailable::Tried) if ask.lenient => {
+                self.choose_strictly(table, &Ask { tried: None, ..*ask }, seed, now)
+            }
+            chosen => chosen,
+        }
+    }
+
+    fn choose_strictly(
+        &self,
+        table: &Table<P::Table>,
+        ask: &Ask<'_>,
+        seed: u64,
+        now: Moment,
+    ) -> Result<Lease, Unavailable> {
+        for level in &table.levels {
+            if let Some(lease) = self.take_from(level, Kind::Plain, ask, seed, now) {
+                return Ok(lease);
+            }
+        }
+        if !table.levels.is_empty() {
+            return Err(refused(ask, table.levels.iter().flat_map(|level| &level.candidates)));
+        }
+        if let Some(level) = &table.held {
+            let until = level.candidates.iter().filter_map(|c| c.node().held_until(now)).min();
+            let until = until.map_or(now, Moment::from_millis);
+            if !ask.insistent && until > now {
+                return Err(Unavailable::Held(until));
+            }
+            let lease = self.take_from(level, Kind::Plain, ask, seed, now);
+            return lease.ok_or_else(|| refused(ask, &level.candidates));
+        }
+        let Some(level) = &table.out else { return Err(Unavailable::Empty) };
+        if self.health.panic == Panic::FailFast {
+            return Err(Unavailable::Ejected);
+        }
+        let lease = self.take_from(level, Kind::Panic, ask, seed, now);
+        lease.ok_or_else(|| refused(ask, &level.candidates))
+    }
+
+    fn take_from(
+        &self,
+        level: &Level<P::Table>,
+        kind: Kind,
+        ask: &Ask<'_>,
+        seed: u64,
+        now: Moment,
+    ) -> Option<Lease> {
+        let slow_start = if now.as_millis() < level.warm_until {
+            crate::clock::millis(self.health.slow_start)
+        } else {
+            0
+        };
+        let terms =
+            LevelTerms { key: ask.key, tried: ask.tried, limited: level.limited, slow_start };
+        let cx = PickContext::of_level(&level.candidates, now, seed, terms);
+        // Another thread may take the last place between the choice and the count.
+        for _ in 0..3 {
+            let index = self.policy.pick(&level.table, &cx)?;
+            if ask.tried.is_some() && !cx.allowed(index) {
+                break;
+            }
+            let candidate = level.candidates.get(index)?;
+            if let Some(lease) = self.take(candidate, kind, now) {
+                return Some(lease);
+            }
+        }
+        let start = cx.below(level.candidates.len());
+        let (first, second) = level.candidates.split_at(start);
+        let mut others =
+            second.iter().chain(first).zip((start..level.candidates.len()).chain(0..start));
+        others.find_map(|(candidate, index)| {
+            cx.allowed(index).then(|| self.take(candidate, kind, now)).flatten()
+        })
+    }
+
+    fn take(&self, candidate: &Candidate, kind: Kind, now: Moment) -> Option<Lease> {
+        let lease = Lease::take(candidate, kind, now)?;
+        if self.health.exact {
+            let fail_timeout = crate::clock::millis(self.health.fail_timeout);
+            candidate.node().health().exact_picked(now.as_millis(), fail_timeout);
+        }
+        Some(lease)
+    }
+}
+
+/// Why none of the candidates was taken: all of them were tried, or some had no place free.
+fn refused<'c>(ask: &Ask<'_>, candidates: impl IntoIterator<Item = &'c Candidate>) -> Unavailable {
+    let tried = |candidate: &Candidate| {
+        ask.tried.is_some_and(|tried| tried.has_tried(candidate.id().number()))
+    };
+    if candidates.into_iter().all(tried) { Unavailable::Tried } else { Unavailable::Full }
+}

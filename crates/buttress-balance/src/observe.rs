@@ -1,0 +1,164 @@
+//! The judgement of endpoints by what their calls come to.
+
+use std::{sync::PoisonError, time::Duration};
+
+use crate::{
+    Event, Lease, Moment, Observation, Pick, Verdict,
+    balancer::Core,
+    health::{Failed, Succeeded},
+    lease::Judged,
+};
+
+/// What an observation changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Ejected(Duration),
+    Readmitted,
+}
+
+impl<P: Pick> Core<P> {
+    pub(crate) fn observe(
+        &self,
+        lease: &mut Lease,
+        observation: &Observation,
+        now: Moment,
+    ) -> Option<Change> {
+        let late = match (lease.judged, observation.verdict) {
+            (Judged::Good, Verdict::Failure) => true,
+            (_, Verdict::Neutral) | (Judged::Finally | Judged::Good, _) => return None,
+            (Judged::Nothing, _) => false,
+        };
+        let good = observation.verdict == Verdict::Success;
+        lease.judged = if good { Judged::Good } else { Judged::Finally };
+        let node = lease.candidate().node();
+        if good && let Some(latency) = observation.latency {
+            node.latency().sample(latency.as_secs_f32(), now, LATENCY_TAU, LATENCY_STEP);
+        }
+        node.success().record(good, now);
+        if late {
+            node.window.turn_bad(now, self.span);
+        } else if observation.verdict != Verdict::Soft {
+            node.window.record(good, now, self.span);
+        }
+        if let Some(learned) = &self.learned {
+            learned.learn(lease, observation, now);
+        }
+        self.policy.observe(lease.candidate(), observation, now);
+        self.hold(lease, observation, now);
+        match observation.verdict {
+            Verdict::Success => self.succeeded(lease, now),
+            Verdict::Failure => self.failed(lease, now),
+            // The one call that tries an endpoint is none that it answered.
+            _ if lease.is_probe() => self.failed(lease, now),
+            _ => None,
+        }
+    }
+
+    fn hold(&self, lease: &Lease, observation: &Observation, now: Moment) {
+        let (Some(time), Some(most)) = (observation.hold, self.health.max_hold) else { return };
+        let time = time.min(most);
+        if time.is_zero() || observation.verdict == Verdict::Success {
+            return;
+        }
+        let node = lease.candidate().node();
+        if node.hold(now.after(time), now) {
+            tracing::debug!(endpoint = %node.endpoint, ?time, "held");
+            node.pulse.changed();
+            node.pulse.tell(|| Event::Held { id: node.id, time });
+        }
+    }
+
+    fn succeeded(&self, lease: &Lease, now: Moment) -> Option<Change> {
+        let node = lease.candidate().node();
+        let millis = now.as_millis();
+        let changed = if self.health.exact {
+            node.health().exact_succeed(lease.epoch, millis)
+        } else {
+            node.health().succeed(lease.epoch, millis)
+        };
+        match changed {
+            Succeeded::Unchanged => None,
+            Succeeded::Due => {
+                node.pulse.due_at(0);
+                None
+            }
+            Succeeded::Readmitted => {
+                node.start_slowly(now);
+                node.window.clear();
+                node.pulse.changed();
+                tracing::info!(endpoint = %node.endpoint, "in use again");
+                node.pulse.tell(|| Event::Readmitted { id: node.id });
+                Some(Change::Readmitted)
+            }
+        }
+    }
+
+    fn failed(&self, lease: &Lease, now: Moment) -> Option<Change> {
+        if self.health.max_fails == 0 {
+            return None;
+        }
+        let node = lease.candidate().node();
+        let left = if self.health.exact {
+            self.failed_exactly(lease, now)?
+        } else {
+            let run = match node.health().fail(lease.epoch) {
+                Failed::Stale => return None,
+                Failed::Probe => u64::MAX,
+                Failed::Run(run) => run,
+            };
+            let fleet = self.failures_elsewhere(lease, now);
+            let ejects = run >= self.health.run_that_ejects(fleet)
+                || self.health.ratio_ejects(node.window.counts(now, self.span), fleet);
+            if !ejects {
+                return None;
+            }
+            self.eject(lease, run == u64::MAX, now)?
+        };
+        node.pulse.due_at(now.as_millis().saturating_add(left));
+        node.pulse.changed();
+        let time = Duration::from_millis(left);
+        tracing::warn!(endpoint = %node.endpoint, ?time, "ejected");
+        node.pulse.tell(|| Event::Ejected { id: node.id, time });
+        Some(Change::Ejected(time))
+    }
+
+    fn failed_exactly(&self, lease: &Lease, now: Moment) -> Option<u64> {
+        // A lone peer is never marked down.
+        if self.table.load().members.len() < 2 {
+            return None;
+        }
+        let max_fails = u64::from(self.health.max_fails);
+        let fail_timeout = crate::clock::millis(self.health.fail_timeout);
+        let health = lease.candidate().node().health();
+        health.exact_fail(now.as_millis(), max_fails, fail_timeout)
+    }
+
+    fn eject(&self, lease: &Lease, probe: bool, now: Moment) -> Option<u64> {
+        let node = lease.candidate().node();
+        let _one = node.pulse.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let members = self.set.candidates();
+        let members: Vec<_> = members.iter().filter(|member| member.weight() > 0).collect();
+        let out = members.iter().filter(|member| !member.node().health().in_use()).count();
+        // One that is being tried is out already.
+        if !probe && out >= self.health.most_ejected(members.len()) {
+            return None;
+        }
+        let base = crate::clock::millis(self.health.fail_timeout);
+        let random = fastrand::u64(..);
+        node.health()
+            .eject(lease.epoch, now.as_millis(), base, |count| self.health.ejection(count, random))
+    }
+
+    /// The share of failures at the other endpoints.
+    fn failures_elsewhere(&self, lease: &Lease, now: Moment) -> f64 {
+        let table = self.table.load();
+        let others = table.members.iter().filter(|member| member.id() != lease.id());
+        let counts = others.map(|member| member.node().window.counts(now, self.span));
+        let (good, bad) = counts.fold((0.0, 0.0), |(good, bad), (g, b)| (good + g, bad + b));
+        if good + bad > 0.0 { bad / (good + bad) } else { 0.0 }
+    }
+}
+
+/// Latencies fade to 37 % in this time, and each counts at least so much.
+const LATENCY_TAU: Duration = Duration::from_secs(10);
+const LATENCY_STEP: f32 = 0.05;

@@ -1,0 +1,108 @@
+//! The choice of an upstream, as the flags say it.
+
+use buttress::{
+    SettingError,
+    balance::{
+        Adaptive, BalanceLayer, Candidate, EndpointSet, HashKey, Health, LearnedLimit,
+        LeastRequest, Moment, Observation, Once, PeakEwma, Pick, PickContext, Random, Rewrite,
+        RoundRobin, SharedClient,
+    },
+};
+
+use super::{Arguments, Balance, Error, InFlightLimit};
+
+/// The balancing layer of the gateway. Request bodies are streams, which only the retry layer
+/// around it can send again, so it leaves going on to it.
+pub(crate) type Layer = BalanceLayer<Choice, SharedClient, (), Once>;
+
+/// The upstreams, for all the layers that use them.
+pub(crate) fn set(arguments: &Arguments) -> Result<EndpointSet, Error> {
+    let most = match arguments.max_in_flight {
+        InFlightLimit::Most(most) => Some(most),
+        InFlightLimit::Off | InFlightLimit::Auto => None,
+    };
+    let endpoints: Result<Vec<_>, SettingError> =
+        arguments.upstreams.iter().map(|upstream| upstream.endpoint(most)).collect();
+    endpoints
+        .and_then(EndpointSet::new)
+        .map_err(|error| Error::setting("--upstream", error.to_string()))
+}
+
+/// The layer over these upstreams.
+///
+/// A lone upstream is never left out and never spared: there is nowhere else to go.
+pub(crate) fn layer(arguments: &Arguments, set: EndpointSet) -> Result<Layer, Error> {
+    let mut health = Health::new()
+        .max_fails(arguments.max_fails)
+        .fail_timeout(arguments.fail_timeout)
+        .map_err(|error| Error::setting("--fail-timeout", error.to_string()))?;
+    health = match arguments.max_hold.duration() {
+        Some(time) if set.len() > 1 => health.max_hold(time),
+        _ => health.ignore_retry_after(),
+    };
+    let rewrite =
+        if arguments.preserve_host { Rewrite::new().preserve_host() } else { Rewrite::new() };
+    let waiting = usize::try_from(arguments.queue).unwrap_or(usize::MAX);
+    let mut layer = BalanceLayer::new(set)
+        .policy(Choice::of(arguments.balance))
+        .health(health)
+        .queue(waiting, arguments.queue_timeout)
+        .rewrite(rewrite)
+        .without_failover();
+    if arguments.max_in_flight == InFlightLimit::Auto {
+        layer = layer.learned_limit(LearnedLimit::new());
+    }
+    Ok(layer)
+}
+
+macro_rules! choices {
+    ($($name:ident),+) => {
+        /// One of the policies, known only when the flags are read.
+        #[derive(Clone, Debug)]
+        pub(crate) enum Choice {
+            $($name($name)),+
+        }
+
+        /// What it has prepared.
+        #[derive(Debug)]
+        pub(crate) enum Table {
+            $($name(<$name as Pick>::Table)),+
+        }
+
+        impl Choice {
+            fn of(balance: Balance) -> Self {
+                match balance {
+                    $(Balance::$name => Self::$name($name::new())),+
+                }
+            }
+        }
+
+        impl Pick for Choice {
+            type Table = Table;
+
+            fn table(&self, candidates: &[Candidate]) -> Table {
+                match self {
+                    $(Self::$name(policy) => Table::$name(policy.table(candidates))),+
+                }
+            }
+
+            fn pick(&self, table: &Table, cx: &PickContext<'_>) -> Option<usize> {
+                match (self, table) {
+                    $((Self::$name(policy), Table::$name(table)) => policy.pick(table, cx),)+
+                    // A table is made by the policy that it is given to.
+                    _ => None,
+                }
+            }
+
+            fn observe(&self, endpoint: &Candidate, observation: &Observation, now: Moment) {
+                match self {
+                    $(Self::$name(policy) => policy.observe(endpoint, observation, now)),+
+                }
+            }
+        }
+    };
+}
+
+choices!(Adaptive, LeastRequest, PeakEwma, RoundRobin, Random);
+
+impl<Req> HashKey<Req> for Choice {}
