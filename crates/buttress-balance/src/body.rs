@@ -9,11 +9,10 @@ use std::{
 };
 
 use buttress_core::BoxError;
-use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{Lease, Observation, Pick, Verdict, balancer::Core, judge::Judge};
+use crate::{Lease, Observation, Pick, Verdict, balancer::Core, judge::failed_in_trailers};
 
 /// A lease with what judges it. Dropped before anything was told, it says nothing about the
 /// endpoint, save that the caller may have waited too long.
@@ -58,14 +57,15 @@ pin_project! {
         #[pin]
         body: B,
         held: Option<Held<P>>,
-        judge: Judge,
+        // Whether gRPC trailers are judged.
+        grpc: bool,
     }
 }
 
 impl<B: Body, P: Pick> ResponseBody<B, P> {
-    pub(crate) fn new(body: B, held: Held<P>, judge: Judge) -> Self {
+    pub(crate) fn new(body: B, held: Held<P>, grpc: bool) -> Self {
         let held = (!body.is_end_stream()).then_some(held);
-        Self { body, held, judge }
+        Self { body, held, grpc }
     }
 }
 
@@ -85,9 +85,7 @@ where
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         let failed = match &frame {
             Some(Err(_)) => true,
-            Some(Ok(frame)) => frame
-                .trailers_ref()
-                .is_some_and(|trailers: &HeaderMap| this.judge.failed_in_trailers(trailers)),
+            Some(Ok(frame)) => *this.grpc && frame.trailers_ref().is_some_and(failed_in_trailers),
             None => false,
         };
         if failed && let Some(held) = this.held {

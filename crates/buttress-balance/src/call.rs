@@ -317,8 +317,8 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
                 if rules.mark {
                     response.extensions_mut().insert(Served::of(&held.lease, self.attempt));
                 }
-                let judge = rules.judge.clone();
-                Ok(response.map(|body| ResponseBody::new(body, held, judge)))
+                let grpc = rules.judge.grpc;
+                Ok(response.map(|body| ResponseBody::new(body, held, grpc)))
             }
         }
     }

@@ -59,13 +59,20 @@ impl Ewma {
     /// Moves the value towards `sample` as far as `tau` says: after `tau` without samples, 63 % of
     /// the way. A sample that comes together with others moves it by at least `least` of the way.
     pub(crate) fn sample(&self, sample: f32, now: Moment, tau: Duration, least: f32) {
-        self.fold(now, |old| match old {
+        let next = match unpack(self.0.load(Ordering::Relaxed), now) {
             None => sample,
             Some((value, age)) => {
-                let share = 1.0 - (-age.as_secs_f32() / tau.as_secs_f32()).exp();
-                value + (sample - value) * share.max(least)
+                let age = Duration::from_millis(u64::from(age)).as_secs_f32() / tau.as_secs_f32();
+                // 1 - e^-x is below x: for most samples `least` is more, and saves the exponential.
+                let share = if age <= least { least } else { least.max(1.0 - (-age).exp()) };
+                value + (sample - value) * share
             }
-        });
+        };
+        if next.is_finite() && next >= 0.0 {
+            // No exchange: of two samples at the same instant one may be lost, which an average
+            // does not mind, and every call is spared a locked step.
+            self.0.store(pack(next, now), Ordering::Relaxed);
+        }
     }
 }
 

@@ -56,14 +56,12 @@ impl Judge {
         let said = self.error.as_ref().and_then(|judge| judge(error));
         said.unwrap_or_else(|| Outcome::of_error(error))
     }
+}
 
-    /// Whether the trailers say that the call failed after all, by the endpoint's fault.
-    pub(crate) fn failed_in_trailers(&self, trailers: &HeaderMap) -> bool {
-        let code = grpc_status(trailers).filter(|_| self.grpc);
-        let outcome = code.map(Outcome::of_grpc);
-        outcome
-            .is_some_and(|outcome| outcome.is_service_failure() && outcome != Outcome::Overloaded)
-    }
+/// Whether the trailers say that the call failed after all, by the endpoint's fault.
+pub(crate) fn failed_in_trailers(trailers: &HeaderMap) -> bool {
+    let outcome = grpc_status(trailers).map(Outcome::of_grpc);
+    outcome.is_some_and(|outcome| outcome.is_service_failure() && outcome != Outcome::Overloaded)
 }
 
 impl fmt::Debug for Judge {

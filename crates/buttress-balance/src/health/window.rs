@@ -1,4 +1,4 @@
-//! Good and bad answers of the last seconds, faded, in one word.
+//! Good and bad answers of the last seconds, faded.
 
 use std::time::Duration;
 
@@ -7,23 +7,29 @@ use crate::{
     sync::{AtomicU64, Ordering},
 };
 
-const COUNT_BITS: u32 = 22;
+const COUNT_BITS: u32 = 44;
 const COUNT: u64 = (1 << COUNT_BITS) - 1;
 const STAMP: u64 = (1 << 20) - 1;
 /// An answer, so that fading does not lose its fractions.
-const ONE: u64 = 8;
+const ONE: u64 = 1 << 8;
 const TICK_MILLIS: u64 = 128;
 
-/// 20 bits of time in ticks of 128 ms, 22 bits of good and 22 bits of bad answers, in eighths. The
-/// time wraps after 37 hours, when the harm is that old answers count as new ones once.
+/// Good and bad answers, each in a word: 20 bits of time in ticks of 128 ms, 44 bits of answers in
+/// parts of 256. The time wraps after 37 hours, when the harm is that old answers count as new ones
+/// once.
+///
+/// Bad answers are counted by exchange and none is lost. Of good ones that end at the same instant
+/// one may be, which no share of failures minds, and every call is spared a locked step.
 #[derive(Debug, Default)]
-pub(crate) struct Window(AtomicU64);
+pub(crate) struct Window {
+    good: AtomicU64,
+    bad: AtomicU64,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Counts {
+struct Count {
     stamp: u64,
-    good: u64,
-    bad: u64,
+    parts: u64,
 }
 
 /// Over how long answers fade to 37 %.
@@ -38,17 +44,13 @@ impl Span {
     }
 }
 
-impl Counts {
+impl Count {
     const fn unpack(word: u64) -> Self {
-        Self {
-            stamp: word >> (2 * COUNT_BITS),
-            good: (word >> COUNT_BITS) & COUNT,
-            bad: word & COUNT,
-        }
+        Self { stamp: word >> COUNT_BITS, parts: word & COUNT }
     }
 
     const fn pack(self) -> u64 {
-        ((self.stamp & STAMP) << (2 * COUNT_BITS)) | (self.good << COUNT_BITS) | self.bad
+        ((self.stamp & STAMP) << COUNT_BITS) | self.parts
     }
 
     fn faded(self, now: Moment, span: Span) -> Self {
@@ -58,15 +60,12 @@ impl Counts {
         if ticks == 0 || ticks > STAMP / 2 {
             return self;
         }
-        let kept = kept_after(ticks, span);
-        Self { stamp, good: scaled(self.good, kept), bad: scaled(self.bad, kept) }
+        Self { stamp, parts: scaled(self.parts, kept_after(ticks, span)) }
     }
 
-    const fn halved_if_full(self) -> Self {
-        if self.good + ONE > COUNT || self.bad + ONE > COUNT {
-            return Self { good: self.good / 2, bad: self.bad / 2, ..self };
-        }
-        self
+    /// One answer more; there is room for 2³⁶ of them.
+    fn more(self) -> Self {
+        Self { parts: (self.parts + ONE).min(COUNT), ..self }
     }
 }
 
@@ -92,48 +91,44 @@ fn scaled(count: u64, part: u64) -> u64 {
 
 impl Window {
     pub(crate) fn record(&self, good: bool, now: Moment, span: Span) {
-        self.change(now, span, |counts| {
-            let counts = counts.halved_if_full();
-            if good {
-                Counts { good: counts.good + ONE, ..counts }
-            } else {
-                Counts { bad: counts.bad + ONE, ..counts }
-            }
-        });
+        if good {
+            let count = read(&self.good).faded(now, span);
+            self.good.store(count.more().pack(), Ordering::Relaxed);
+            return;
+        }
+        let more = |word| Some(Count::unpack(word).faded(now, span).more().pack());
+        // An update that always finds a next value cannot fail.
+        let _ = self.bad.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
     /// An answer that looked good turned out bad.
     pub(crate) fn turn_bad(&self, now: Moment, span: Span) {
-        self.change(now, span, |counts| {
-            let counts = counts.halved_if_full();
-            Counts { good: counts.good.saturating_sub(ONE), bad: counts.bad + ONE, ..counts }
-        });
+        let count = read(&self.good).faded(now, span);
+        let less = Count { parts: count.parts.saturating_sub(ONE), ..count };
+        self.good.store(less.pack(), Ordering::Relaxed);
+        self.record(false, now, span);
     }
 
     /// Good and bad answers.
     pub(crate) fn counts(&self, now: Moment, span: Span) -> (f64, f64) {
-        let counts = Counts::unpack(self.0.load(Ordering::Relaxed)).faded(now, span);
-        (eighths(counts.good), eighths(counts.bad))
+        let of = |word| answers(read(word).faded(now, span).parts);
+        (of(&self.good), of(&self.bad))
     }
 
     pub(crate) fn clear(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-
-    fn change(&self, now: Moment, span: Span, step: impl Fn(Counts) -> Counts) {
-        let mut word = self.0.load(Ordering::Relaxed);
-        loop {
-            let next = step(Counts::unpack(word).faded(now, span)).pack();
-            match self.0.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(seen) => word = seen,
-            }
-        }
+        self.good.store(0, Ordering::Relaxed);
+        self.bad.store(0, Ordering::Relaxed);
     }
 }
 
-fn eighths(count: u64) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / 8.0
+fn read(word: &AtomicU64) -> Count {
+    Count::unpack(word.load(Ordering::Relaxed))
+}
+
+fn answers(parts: u64) -> f64 {
+    let whole = u32::try_from(parts / ONE).unwrap_or(u32::MAX);
+    let rest = u32::try_from(parts % ONE).unwrap_or(0);
+    f64::from(whole) + f64::from(rest) / 256.0
 }
 
 #[cfg(test)]
@@ -163,14 +158,6 @@ mod tests {
         window.record(true, at(0), span);
         window.turn_bad(at(0), span);
         assert_eq!(window.counts(at(0), span), (0.0, 1.0));
-    }
-
-    #[test]
-    fn a_full_count_keeps_its_share() {
-        let (window, span) = (Window::default(), Span::new(Duration::from_secs(10)));
-        (0..1_200_000).for_each(|n| window.record(n % 10 != 0, at(0), span));
-        let (good, bad) = window.counts(at(0), span);
-        assert!((0.09..0.11).contains(&(bad / (good + bad))));
     }
 
     proptest! {
