@@ -130,17 +130,12 @@ impl<P: Pick> Balancer<P> {
         let core = &*self.core;
         let pulse = core.set.pulse();
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let current = self.cache.load().version == pulse.version();
-        if current && !pulse.is_due(now) {
-            return core.choose(self.cache.load(), ask, self.seed, now);
-        }
-        core.refresh(now);
-        if pulse.is_due(now)
-            && let Some(probe) = core.attend(self.cache.load(), ask, now)
+        let outdated = self.cache.load().version != pulse.version();
+        if (outdated || pulse.is_due(now))
+            && let Some(probe) = core.catch_up(ask, now)
         {
             return Ok(probe);
         }
-        core.refresh(now);
         core.choose(self.cache.load(), ask, self.seed, now)
     }
 

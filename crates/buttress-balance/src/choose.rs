@@ -13,17 +13,26 @@ use crate::{
 impl<P: Pick> Core<P> {
     /// The same as [`Balancer::lease`], for whoever has no copy of the table at hand.
     pub(crate) fn lease(&self, ask: &Ask<'_>, now: Moment) -> Result<Lease, Unavailable> {
-        self.refresh(now);
-        if self.set.pulse().is_due(now)
-            && let Some(probe) = self.attend(&self.table.load(), ask, now)
-        {
-            return Ok(probe);
+        match self.catch_up(ask, now) {
+            Some(probe) => Ok(probe),
+            None => self.choose(&self.table.load(), ask, fastrand::u64(..), now),
         }
-        self.refresh(now);
-        self.choose(&self.table.load(), ask, fastrand::u64(..), now)
     }
 
-    pub(crate) fn refresh(&self, now: Moment) {
+    /// Brings the table up to date and looks after what is due; maybe the call is to try an ejected
+    /// endpoint.
+    #[cold]
+    pub(crate) fn catch_up(&self, ask: &Ask<'_>, now: Moment) -> Option<Lease> {
+        self.refresh(now);
+        if !self.set.pulse().is_due(now) {
+            return None;
+        }
+        let probe = self.attend(&self.table.load(), ask, now);
+        self.refresh(now);
+        probe
+    }
+
+    fn refresh(&self, now: Moment) {
         if self.table.load().version != self.set.pulse().version() {
             self.rebuild(now);
         }
@@ -51,12 +60,7 @@ impl<P: Pick> Core<P> {
     }
 
     /// Looks after holds and ejections whose time has come; maybe the call is to try one of them.
-    pub(crate) fn attend(
-        &self,
-        table: &Table<P::Table>,
-        ask: &Ask<'_>,
-        now: Moment,
-    ) -> Option<Lease> {
+    fn attend(&self, table: &Table<P::Table>, ask: &Ask<'_>, now: Moment) -> Option<Lease> {
         let pulse = self.set.pulse();
         pulse.attend();
         let row = table.row();
@@ -125,6 +129,7 @@ impl<P: Pick> Core<P> {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn choose(
         &self,
         table: &Table<P::Table>,
@@ -140,6 +145,7 @@ impl<P: Pick> Core<P> {
         }
     }
 
+    #[inline(always)]
     fn choose_strictly(
         &self,
         table: &Table<P::Table>,
@@ -152,6 +158,18 @@ impl<P: Pick> Core<P> {
                 return Ok(lease);
             }
         }
+        self.last_resort(table, ask, seed, now)
+    }
+
+    /// Someone who is held or out, if nobody is fit; or why not.
+    #[cold]
+    fn last_resort(
+        &self,
+        table: &Table<P::Table>,
+        ask: &Ask<'_>,
+        seed: u64,
+        now: Moment,
+    ) -> Result<Lease, Unavailable> {
         if !table.levels.is_empty() {
             return Err(refused(ask, table.levels.iter().flat_map(|level| &level.candidates)));
         }
@@ -172,6 +190,7 @@ impl<P: Pick> Core<P> {
         lease.ok_or_else(|| refused(ask, &level.candidates))
     }
 
+    #[inline(always)]
     fn take_from(
         &self,
         level: &Level<P::Table>,
@@ -199,15 +218,22 @@ impl<P: Pick> Core<P> {
                 return Some(lease);
             }
         }
-        let start = cx.below(level.candidates.len());
-        let (first, second) = level.candidates.split_at(start);
-        let mut others =
-            second.iter().chain(first).zip((start..level.candidates.len()).chain(0..start));
+        self.take_any(&cx, kind, now)
+    }
+
+    /// Whoever is allowed, beginning anywhere.
+    #[cold]
+    fn take_any(&self, cx: &PickContext<'_>, kind: Kind, now: Moment) -> Option<Lease> {
+        let candidates = cx.candidates();
+        let start = cx.below(candidates.len());
+        let (first, second) = candidates.split_at(start);
+        let mut others = second.iter().chain(first).zip((start..candidates.len()).chain(0..start));
         others.find_map(|(candidate, index)| {
             cx.allowed(index).then(|| self.take(candidate, kind, now)).flatten()
         })
     }
 
+    #[inline(always)]
     fn take(&self, candidate: &Candidate, kind: Kind, now: Moment) -> Option<Lease> {
         let lease = Lease::take(candidate, kind, now)?;
         if self.health.exact {

@@ -56,17 +56,11 @@ impl Ewma {
         }
     }
 
-    /// Moves the value towards `sample` as far as `tau` says: after `tau` without samples, 63 % of
-    /// the way. A sample that comes together with others moves it by at least `least` of the way.
-    pub(crate) fn sample(&self, sample: f32, now: Moment, tau: Duration, least: f32) {
+    /// Moves the value towards `sample`, by 5 % at least and by 63 % after 10 seconds without one.
+    pub(crate) fn sample(&self, sample: f32, now: Moment) {
         let next = match unpack(self.0.load(Ordering::Relaxed), now) {
             None => sample,
-            Some((value, age)) => {
-                let age = Duration::from_millis(u64::from(age)).as_secs_f32() / tau.as_secs_f32();
-                // 1 - e^-x is below x: for most samples `least` is more, and saves the exponential.
-                let share = if age <= least { least } else { least.max(1.0 - (-age).exp()) };
-                value + (sample - value) * share
-            }
+            Some((value, age)) => value + (sample - value) * share_of_sample(age),
         };
         if next.is_finite() && next >= 0.0 {
             // No exchange: of two samples at the same instant one may be lost, which an average
@@ -74,6 +68,18 @@ impl Ewma {
             self.0.store(pack(next, now), Ordering::Relaxed);
         }
     }
+}
+
+/// How far a sample moves a value of this age in milliseconds.
+fn share_of_sample(age: u32) -> f32 {
+    const TAU: f32 = 10.0;
+    const LEAST: f32 = 0.05;
+    // 1 - e^-x is below x: up to here `LEAST` is more, and saves the exponential.
+    if age <= 500 {
+        return LEAST;
+    }
+    let age = Duration::from_millis(u64::from(age)).as_secs_f32();
+    LEAST.max(1.0 - (-age / TAU).exp())
 }
 
 fn value_of(word: u64) -> Option<f32> {
@@ -158,7 +164,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_behind_does_not_age_the_value() {
         let ewma = Ewma::default();
-        ewma.sample(0.5, Moment::from_millis(100), Duration::from_secs(1), 0.1);
+        ewma.sample(0.5, Moment::from_millis(100));
         let read = ewma.read(Moment::from_millis(90));
         assert_eq!(read, Some((0.5, Duration::ZERO)));
     }
@@ -192,7 +198,7 @@ mod tests {
             for (sample, millis) in samples {
                 (least, most) = (least.min(sample), most.max(sample));
                 let now = Moment::from_millis(u64::from(millis));
-                ewma.sample(sample, now, Duration::from_secs(10), 0.05);
+                ewma.sample(sample, now);
                 let value = ewma.value().unwrap();
                 prop_assert!(value >= least * 0.999 && value <= most * 1.001, "{value}");
             }

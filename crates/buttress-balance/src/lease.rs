@@ -41,6 +41,7 @@ pub(crate) enum Judged {
 
 impl Lease {
     /// Takes a place, if there is one.
+    #[inline(always)]
     pub(crate) fn take(candidate: &Candidate, kind: Kind, now: Moment) -> Option<Self> {
         let node = candidate.node();
         // The epoch comes first: an ejection in between makes this call a stale one.

@@ -32,7 +32,7 @@ impl<P: Pick> Core<P> {
         lease.judged = if good { Judged::Good } else { Judged::Finally };
         let node = lease.candidate().node();
         if good && let Some(latency) = observation.latency {
-            node.latency().sample(latency.as_secs_f32(), now, LATENCY_TAU, LATENCY_STEP);
+            node.latency().sample(seconds(latency), now);
         }
         node.success().record(good, now);
         if late {
@@ -159,6 +159,7 @@ impl<P: Pick> Core<P> {
     }
 }
 
-/// Latencies fade to 37 % in this time, and each counts at least so much.
-const LATENCY_TAU: Duration = Duration::from_secs(10);
-const LATENCY_STEP: f32 = 0.05;
+/// `as_secs_f32` without its division.
+fn seconds(time: Duration) -> f32 {
+    time.as_secs() as f32 + time.subsec_nanos() as f32 * 1e-9
+}
