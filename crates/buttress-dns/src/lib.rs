@@ -1,0 +1,1 @@
+//! Names that never stall a call: cached, refreshed ahead, raced and served stale.

@@ -1,0 +1,1 @@
+//! Quotas that hold, in front of a server and in front of a provider.
