@@ -56,6 +56,20 @@ impl Ewma {
         }
     }
 
+    /// The value and its age in milliseconds at `now`; before the first sample the value is NaN.
+    #[inline]
+    pub(crate) fn raw(&self, now: Moment) -> (f32, u32) {
+        let word = self.0.load(Ordering::Relaxed);
+        (f32::from_bits(high(word)), age_of(word, now))
+    }
+
+    /// Makes the value as young as if it had just been sampled.
+    pub(crate) fn confirm(&self, now: Moment) {
+        if let Some(value) = self.value() {
+            self.0.store(pack(value, now), Ordering::Relaxed);
+        }
+    }
+
     /// Moves the value towards `sample`, by 5 % at least and by 63 % after 10 seconds without one.
     pub(crate) fn sample(&self, sample: f32, now: Moment) {
         let next = match unpack(self.0.load(Ordering::Relaxed), now) {
@@ -88,10 +102,14 @@ fn value_of(word: u64) -> Option<f32> {
 }
 
 fn unpack(word: u64, now: Moment) -> Option<(f32, u32)> {
+    Some((value_of(word)?, age_of(word, now)))
+}
+
+#[inline]
+fn age_of(word: u64, now: Moment) -> u32 {
     let age = stamp(now).wrapping_sub(low(word));
     // A reader whose clock was read before the writer's sees an age just below the wrap.
-    let age = if age > u32::MAX / 2 { 0 } else { age };
-    Some((value_of(word)?, age))
+    if age > u32::MAX / 2 { 0 } else { age }
 }
 
 fn pack(value: f32, now: Moment) -> u64 {
@@ -122,11 +140,9 @@ const RELAX: f32 = 10.0;
 
 impl SuccessRate {
     pub(crate) fn at(&self, now: Moment) -> f32 {
-        match self.0.read(now) {
-            None => 1.0,
-            Some((value, _)) if value >= 1.0 => 1.0,
-            Some((value, age)) => relaxed(value, age),
-        }
+        let (value, age) = self.0.raw(now);
+        // Neither a NaN nor 1.
+        if value < 1.0 { relaxed(value, Duration::from_millis(u64::from(age))) } else { 1.0 }
     }
 
     pub(crate) fn record(&self, success: bool, now: Moment) {

@@ -105,11 +105,11 @@ impl Drop for Lease {
             && self.judged == Judged::Nothing
             && node.health().give_back(self.epoch)
         {
-            node.pulse.due_at(0);
-            node.pulse.line.wake();
+            node.pulse().due_at(0);
+            node.pulse().line.wake();
         }
         node.load().release();
-        node.pulse.line.released();
+        node.pulse().line.released();
     }
 }
 

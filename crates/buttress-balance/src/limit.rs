@@ -110,7 +110,7 @@ fn grow(node: &Node, ceiling: u32) {
         parts.saturating_add(step).min(ceiling.saturating_mul(LIMIT_PART))
     });
     if node.most_in_flight() > before {
-        node.pulse.line.released();
+        node.pulse().line.released();
     }
 }
 

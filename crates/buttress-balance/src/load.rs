@@ -2,15 +2,16 @@
 
 use super::sync::{AtomicU64, Ordering};
 
-const IN_FLIGHT_BITS: u32 = 24;
-const IN_FLIGHT: u64 = (1 << IN_FLIGHT_BITS) - 1;
-const ONE_PICK: u64 = (1 << IN_FLIGHT_BITS) | 1;
+const IN_FLIGHT: u64 = (1 << Load::IN_FLIGHT_BITS) - 1;
+const ONE_PICK: u64 = (1 << Load::IN_FLIGHT_BITS) | 1;
 
 /// A count that goes up and down beside one that only goes up: one atomic step changes both.
 #[derive(Debug)]
 pub(crate) struct Load(AtomicU64);
 
 impl Load {
+    pub(crate) const IN_FLIGHT_BITS: u32 = 24;
+
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(0))
     }
@@ -19,9 +20,15 @@ impl Load {
         self.0.load(Ordering::Relaxed) & IN_FLIGHT
     }
 
+    /// The calls in flight in the upper bits of a number, whose lower bits are 0.
+    #[inline]
+    pub(crate) fn in_flight_first(&self) -> u64 {
+        self.0.load(Ordering::Relaxed) << (u64::BITS - Self::IN_FLIGHT_BITS)
+    }
+
     /// Calls that ever went here.
     pub(crate) fn picks(&self) -> u64 {
-        self.0.load(Ordering::Relaxed) >> IN_FLIGHT_BITS
+        self.0.load(Ordering::Relaxed) >> Self::IN_FLIGHT_BITS
     }
 
     /// Takes a place if fewer than `limit` are taken.

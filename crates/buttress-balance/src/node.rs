@@ -26,12 +26,11 @@ pub(crate) const LIMIT_PART: u32 = 256;
 /// One endpoint's state. It outlives its membership for as long as calls hold it.
 #[derive(Debug)]
 pub(crate) struct Node {
-    /// What every choice reads, in one cache line.
     hot: Hot,
     pub(crate) id: EndpointId,
     pub(crate) endpoint: Endpoint,
-    pub(crate) pulse: Arc<Pulse>,
-    pub(crate) window: Window,
+    /// A policy's own word.
+    peak: Ewma,
     /// Until when a server's hint holds it, in milliseconds; 0 for never.
     hold_until: AtomicU64,
     /// Since when it comes to its full share, in milliseconds plus 1; 0 for long ago.
@@ -43,16 +42,21 @@ pub(crate) struct Node {
     down: AtomicBool,
 }
 
+/// What every call reads or writes, in one cache line: among a thousand endpoints, what a call costs is
+/// the lines that it touches.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Hot {
     load: Load,
     latency: Ewma,
     success: SuccessRate,
-    peak: Ewma,
     health: Cell,
+    window: Window,
+    pulse: Arc<Pulse>,
     limit: AtomicU32,
 }
+
+const _: () = assert!(size_of::<Hot>() == 64, "one cache line");
 
 impl Node {
     pub(crate) fn new(id: EndpointId, endpoint: Endpoint, pulse: Arc<Pulse>, now: Moment) -> Self {
@@ -61,14 +65,14 @@ impl Node {
                 load: Load::new(),
                 latency: Ewma::default(),
                 success: SuccessRate::default(),
-                peak: Ewma::default(),
                 health: Cell::new(now.as_millis()),
+                window: Window::default(),
+                pulse,
                 limit: AtomicU32::new(UNLIMITED),
             },
             id,
             endpoint,
-            pulse,
-            window: Window::default(),
+            peak: Ewma::default(),
             hold_until: AtomicU64::new(0),
             warm_from: AtomicU64::new(0),
             cut_at: AtomicU64::new(0),
@@ -92,11 +96,19 @@ impl Node {
     }
 
     pub(crate) const fn peak(&self) -> &Ewma {
-        &self.hot.peak
+        &self.peak
     }
 
     pub(crate) const fn health(&self) -> &Cell {
         &self.hot.health
+    }
+
+    pub(crate) const fn window(&self) -> &Window {
+        &self.hot.window
+    }
+
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.hot.pulse
     }
 
     /// The limit in parts of [`LIMIT_PART`].
@@ -130,7 +142,7 @@ impl Node {
     pub(crate) fn hold(&self, until: Moment, now: Moment) -> bool {
         let until = until.as_millis();
         let before = self.hold_until.fetch_max(until, Ordering::AcqRel);
-        self.pulse.due_at(until);
+        self.pulse().due_at(until);
         before <= now.as_millis()
     }
 

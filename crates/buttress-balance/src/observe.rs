@@ -31,14 +31,18 @@ impl<P: Pick> Core<P> {
         let good = observation.verdict == Verdict::Success;
         lease.judged = if good { Judged::Good } else { Judged::Finally };
         let node = lease.candidate().node();
-        if good && let Some(latency) = observation.latency {
+        if !good {
+            // An endpoint that only fails gets no sample; an estimate that faded would make it look
+            // quicker the longer it fails.
+            node.latency().confirm(now);
+        } else if let Some(latency) = observation.latency {
             node.latency().sample(seconds(latency), now);
         }
         node.success().record(good, now);
         if late {
-            node.window.turn_bad(now, self.span);
+            node.window().turn_bad(now, self.span);
         } else if observation.verdict != Verdict::Soft {
-            node.window.record(good, now, self.span);
+            node.window().record(good, now, self.span);
         }
         if let Some(learned) = &self.learned {
             learned.learn(lease, observation, now);
@@ -63,8 +67,8 @@ impl<P: Pick> Core<P> {
         let node = lease.candidate().node();
         if node.hold(now.after(time), now) {
             tracing::debug!(endpoint = %node.endpoint, ?time, "held");
-            node.pulse.changed();
-            node.pulse.tell(|| Event::Held { id: node.id, time });
+            node.pulse().changed();
+            node.pulse().tell(|| Event::Held { id: node.id, time });
         }
     }
 
@@ -79,15 +83,15 @@ impl<P: Pick> Core<P> {
         match changed {
             Succeeded::Unchanged => None,
             Succeeded::Due => {
-                node.pulse.due_at(0);
+                node.pulse().due_at(0);
                 None
             }
             Succeeded::Readmitted => {
                 node.start_slowly(now);
-                node.window.clear();
-                node.pulse.changed();
+                node.window().clear();
+                node.pulse().changed();
                 tracing::info!(endpoint = %node.endpoint, "in use again");
-                node.pulse.tell(|| Event::Readmitted { id: node.id });
+                node.pulse().tell(|| Event::Readmitted { id: node.id });
                 Some(Change::Readmitted)
             }
         }
@@ -108,17 +112,17 @@ impl<P: Pick> Core<P> {
             };
             let fleet = self.failures_elsewhere(lease, now);
             let ejects = run >= self.health.run_that_ejects(fleet)
-                || self.health.ratio_ejects(node.window.counts(now, self.span), fleet);
+                || self.health.ratio_ejects(node.window().counts(now, self.span), fleet);
             if !ejects {
                 return None;
             }
             self.eject(lease, run == u64::MAX, now)?
         };
-        node.pulse.due_at(now.as_millis().saturating_add(left));
-        node.pulse.changed();
+        node.pulse().due_at(now.as_millis().saturating_add(left));
+        node.pulse().changed();
         let time = Duration::from_millis(left);
         tracing::warn!(endpoint = %node.endpoint, ?time, "ejected");
-        node.pulse.tell(|| Event::Ejected { id: node.id, time });
+        node.pulse().tell(|| Event::Ejected { id: node.id, time });
         Some(Change::Ejected(time))
     }
 
@@ -135,7 +139,7 @@ impl<P: Pick> Core<P> {
 
     fn eject(&self, lease: &Lease, probe: bool, now: Moment) -> Option<u64> {
         let node = lease.candidate().node();
-        let _one = node.pulse.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = node.pulse().ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         let members = self.set.candidates();
         let members: Vec<_> = members.iter().filter(|member| member.weight() > 0).collect();
         let out = members.iter().filter(|member| !member.node().health().in_use()).count();
@@ -153,7 +157,7 @@ impl<P: Pick> Core<P> {
     fn failures_elsewhere(&self, lease: &Lease, now: Moment) -> f64 {
         let table = self.table.load();
         let others = table.members.iter().filter(|member| member.id() != lease.id());
-        let counts = others.map(|member| member.node().window.counts(now, self.span));
+        let counts = others.map(|member| member.node().window().counts(now, self.span));
         let (good, bad) = counts.fold((0.0, 0.0), |(good, bad), (g, b)| (good + g, bad + b));
         if good + bad > 0.0 { bad / (good + bad) } else { 0.0 }
     }

@@ -44,12 +44,12 @@ impl<T> Table<T> {
         for member in members.iter().filter(|member| member.weight() > 0) {
             let node = member.node();
             if let Some(left) = node.health().due_in(now.as_millis()) {
-                node.pulse.due_at(now.as_millis().saturating_add(left));
+                node.pulse().due_at(now.as_millis().saturating_add(left));
             }
             let list = if node.is_down() || !node.health().in_use() {
                 &mut out
             } else if let Some(until) = node.held_until(now) {
-                node.pulse.due_at(until);
+                node.pulse().due_at(until);
                 &mut held
             } else {
                 &mut fit

@@ -77,9 +77,9 @@ impl Pick for Adaptive {
         let now = cx.now();
         let rate = ByLatency {
             roster,
-            latency: |candidate: &Candidate| match candidate.latency(now) {
-                Some((seconds, age)) => cost::faded(seconds, age, FADES_IN),
-                None => f32::NAN,
+            latency: |candidate: &Candidate| {
+                let (seconds, age) = candidate.node().latency().raw(now);
+                cost::faded(seconds, age, FADES_IN)
             },
             penalty: |candidate: &Candidate| cost::dearer(candidate.success_rate(now)),
         };

@@ -1,9 +1,7 @@
 //! What a call to an endpoint is expected to cost: arithmetic without a clock.
 
-use std::time::Duration;
-
-/// How long a latency is taken at its word after its last sample.
-const FRESH: Duration = Duration::from_secs(1);
+/// How many milliseconds a latency is taken at its word after its last sample.
+const FRESH: u32 = 1_000;
 /// Below this many seconds latencies do not differ.
 const LEAST: f32 = 1e-5;
 /// The longest latency there is, in seconds: it keeps every product finite.
@@ -13,17 +11,19 @@ const FAINTEST: f32 = 1.0 / 1_024.0;
 /// A success rate below this one costs no more.
 const LEAST_SUCCESS: f32 = 0.02;
 
-/// A latency in seconds that fades towards 0 with the age of its last sample: to 37 % in `tau`,
-/// after a second's grace. An endpoint that looked slow looks better the longer nobody asked, until
+/// A latency in seconds that fades towards 0 with the age in milliseconds of its last sample: to 37 %
+/// in `tau` seconds, after a second's grace. A NaN stays one. An endpoint that looked slow looks better the longer nobody asked, until
 /// somebody does.
-pub(super) fn faded(seconds: f32, age: Duration, tau: f32) -> f32 {
-    // Not `clamp`, which would keep a NaN.
-    let seconds = f32::min(seconds.max(LEAST), MOST);
-    if age <= FRESH {
-        return seconds;
-    }
-    let old = (age - FRESH).as_secs_f32();
-    (seconds * (-old / tau).exp().max(FAINTEST)).max(LEAST)
+#[inline]
+pub(super) fn faded(seconds: f32, age: u32, tau: f32) -> f32 {
+    let seconds = seconds.clamp(LEAST, MOST);
+    if age <= FRESH { seconds } else { faint(seconds, age - FRESH, tau) }
+}
+
+fn faint(seconds: f32, age: u32, tau: f32) -> f32 {
+    let old = age as f32 / 1_000.0;
+    let faint = seconds * (-old / tau).exp().max(FAINTEST);
+    if faint < LEAST { LEAST } else { faint }
 }
 
 /// Latency times the calls that stand in line, this one included.
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_latency_holds_for_a_second_and_then_fades() {
-        let at = |millis| faded(0.05, Duration::from_millis(millis), 10.0);
+        let at = |millis| faded(0.05, millis, 10.0);
         assert_eq!(at(0), 0.05);
         assert_eq!(at(1_000), 0.05);
         assert!((at(11_000) / 0.05 - 0.3679).abs() < 0.001);
@@ -75,8 +75,14 @@ mod tests {
 
     #[test]
     fn old_estimates_keep_their_order() {
-        let year = Duration::from_secs(31_536_000);
-        assert!(faded(0.05, year, 10.0) < faded(0.25, year, 10.0));
+        let weeks = u32::MAX;
+        assert!(faded(0.05, weeks, 10.0) < faded(0.25, weeks, 10.0));
+    }
+
+    #[test]
+    fn what_is_not_known_stays_unknown() {
+        assert!(faded(f32::NAN, 0, 10.0).is_nan());
+        assert!(faded(f32::NAN, 100_000, 10.0).is_nan());
     }
 
     #[test]
@@ -97,13 +103,13 @@ mod tests {
     proptest! {
         #[test]
         fn no_latency_age_load_or_rate_makes_a_cost_that_is_no_number(
-            latency in prop_oneof![any::<f32>(), 0.0_f32..10.0],
-            age in any::<u64>(),
+            latency in prop_oneof![any::<f32>(), 0.0_f32..10.0].prop_filter("known", |l| !l.is_nan()),
+            age in any::<u32>(),
             load in 0_u32..=u32::MAX,
             relative in 1_u16..,
             success in prop_oneof![any::<f32>(), 0.0_f32..=1.0],
         ) {
-            let latency = faded(latency, Duration::from_micros(age), 10.0);
+            let latency = faded(latency, age, 10.0);
             let load = load as f32 * f32::from(relative);
             let cost = queued(latency, load) * dearer(success);
             prop_assert!(cost.is_finite() && cost > 0.0, "{cost}");

@@ -80,9 +80,9 @@ impl Pick for PeakEwma {
         let now = cx.now();
         let rate = ByLatency {
             roster,
-            latency: |candidate: &Candidate| match candidate.peak().read(now) {
-                Some((seconds, age)) => cost::faded(seconds, age, self.decay),
-                None => f32::NAN,
+            latency: |candidate: &Candidate| {
+                let (seconds, age) = candidate.peak().raw(now);
+                cost::faded(seconds, age, self.decay)
             },
             penalty: |_: &Candidate| 1.0,
         };

@@ -24,6 +24,11 @@ impl Reach {
         Self { scan, choices: 2 }
     }
 
+    /// Whether so many are all looked at.
+    pub(super) const fn spans(self, candidates: usize) -> bool {
+        candidates <= self.scan
+    }
+
     pub(super) fn choices(self, choices: usize) -> Result<Self, SettingError> {
         if !(2..=MOST_DRAWN).contains(&choices) {
             let reason = format!("{choices}, but at least 2 are compared and at most {MOST_DRAWN}");
@@ -130,6 +135,13 @@ impl Roster {
     ) -> Option<usize> {
         let count = cx.candidates().len();
         if count > reach.scan {
+            if reach.choices == 2
+                && let Some(pair) = self.pair(cx)
+            {
+                let mut costs = [0.0; 2];
+                let limit = rate.rate(cx, |nth| pair[nth], &mut costs) * slack;
+                return Some(if costs[0] <= limit { pair[0] } else { pair[1] });
+            }
             let drawn = self.drawn(cx, reach.choices);
             let mut costs = [0.0; MOST_DRAWN];
             let costs = &mut costs[..drawn.len];
@@ -156,6 +168,18 @@ impl Roster {
             let limit = rate.rate(cx, |nth| nth, costs) * slack;
             self.any_within(cx, costs, limit, |nth| nth)
         }
+    }
+
+    /// Two that differ, by chance, where every one is as likely and fit.
+    #[inline]
+    fn pair(&self, cx: &PickContext<'_>) -> Option<[usize; 2]> {
+        let count = cx.candidates().len();
+        if count < 2 || !self.is_even() || !is_open(cx) {
+            return None;
+        }
+        let one = cx.below(count);
+        let other = cx.below(count - 1);
+        Some([one, if other < one { other } else { other + 1 }])
     }
 
     /// The cheapest of all that are fit, or of as many as one choice looks at.
