@@ -130,13 +130,14 @@ impl<P: Pick> Balancer<P> {
         let core = &*self.core;
         let pulse = core.set.pulse();
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let outdated = self.cache.load().version != pulse.version();
-        if (outdated || pulse.is_due(now))
-            && let Some(probe) = core.catch_up(ask, now)
-        {
-            return Ok(probe);
+        let table = self.cache.load();
+        if table.version == pulse.version() && !pulse.is_due(now) {
+            return core.choose(table, ask, self.seed, now);
         }
-        core.choose(self.cache.load(), ask, self.seed, now)
+        match core.catch_up(ask, now) {
+            Some(probe) => Ok(probe),
+            None => core.choose(self.cache.load(), ask, self.seed, now),
+        }
     }
 
     /// Tells what a call came to, once its response's head is there or cannot come any more. Only

@@ -70,7 +70,7 @@ impl Ewma {
         }
     }
 
-    /// Moves the value towards `sample`, by 5 % at least and by 63 % after 10 seconds without one.
+    /// Moves the value towards `sample`: half of the way after 10 seconds without one, 5 % at least.
     pub(crate) fn sample(&self, sample: f32, now: Moment) {
         let next = match unpack(self.0.load(Ordering::Relaxed), now) {
             None => sample,
@@ -86,14 +86,11 @@ impl Ewma {
 
 /// How far a sample moves a value of this age in milliseconds.
 fn share_of_sample(age: u32) -> f32 {
-    const TAU: f32 = 10.0;
+    const HALF: f32 = 10_000.0;
     const LEAST: f32 = 0.05;
-    // 1 - e^-x is below x: up to here `LEAST` is more, and saves the exponential.
-    if age <= 500 {
-        return LEAST;
-    }
-    let age = Duration::from_millis(u64::from(age)).as_secs_f32();
-    LEAST.max(1.0 - (-age / TAU).exp())
+    // An exponential would need a branch to be spared it where samples are frequent.
+    let age = age as f32;
+    LEAST.max(age / (age + HALF))
 }
 
 fn value_of(word: u64) -> Option<f32> {

@@ -28,7 +28,8 @@ pub(crate) const LIMIT_PART: u32 = 256;
 pub(crate) struct Node {
     hot: Hot,
     pub(crate) id: EndpointId,
-    pub(crate) endpoint: Endpoint,
+    /// Boxed, so that the lines which matter lie close together.
+    pub(crate) endpoint: Box<Endpoint>,
     /// A policy's own word.
     peak: Ewma,
     /// Until when a server's hint holds it, in milliseconds; 0 for never.
@@ -71,7 +72,7 @@ impl Node {
                 limit: AtomicU32::new(UNLIMITED),
             },
             id,
-            endpoint,
+            endpoint: Box::new(endpoint),
             peak: Ewma::default(),
             hold_until: AtomicU64::new(0),
             warm_from: AtomicU64::new(0),

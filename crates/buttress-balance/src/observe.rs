@@ -40,9 +40,9 @@ impl<P: Pick> Core<P> {
         }
         node.success().record(good, now);
         if late {
-            node.window().turn_bad(now, self.span);
+            node.window().turn_bad(now, &self.span);
         } else if observation.verdict != Verdict::Soft {
-            node.window().record(good, now, self.span);
+            node.window().record(good, now, &self.span);
         }
         if let Some(learned) = &self.learned {
             learned.learn(lease, observation, now);
@@ -112,7 +112,7 @@ impl<P: Pick> Core<P> {
             };
             let fleet = self.failures_elsewhere(lease, now);
             let ejects = run >= self.health.run_that_ejects(fleet)
-                || self.health.ratio_ejects(node.window().counts(now, self.span), fleet);
+                || self.health.ratio_ejects(node.window().counts(now, &self.span), fleet);
             if !ejects {
                 return None;
             }
@@ -157,7 +157,7 @@ impl<P: Pick> Core<P> {
     fn failures_elsewhere(&self, lease: &Lease, now: Moment) -> f64 {
         let table = self.table.load();
         let others = table.members.iter().filter(|member| member.id() != lease.id());
-        let counts = others.map(|member| member.node().window().counts(now, self.span));
+        let counts = others.map(|member| member.node().window().counts(now, &self.span));
         let (good, bad) = counts.fold((0.0, 0.0), |(good, bad), (g, b)| (good + g, bad + b));
         if good + bad > 0.0 { bad / (good + bad) } else { 0.0 }
     }

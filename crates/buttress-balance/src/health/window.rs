@@ -33,14 +33,45 @@ struct Count {
 }
 
 /// Over how long answers fade to 37 %.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Span {
-    ticks: u64,
+    /// What is left after so many ticks, in parts of 2³²: at most times it takes no arithmetic.
+    kept: [u64; 16],
 }
 
 impl Span {
     pub(crate) fn new(time: Duration) -> Self {
-        Self { ticks: (crate::clock::millis(time) / TICK_MILLIS).clamp(1, STAMP / 4) }
+        Self::of_ticks((crate::clock::millis(time) / TICK_MILLIS).clamp(1, STAMP / 4))
+    }
+
+    /// 1 - 1/ticks
+    fn of_ticks(ticks: u64) -> Self {
+        let mut kept = [WHOLE; 16];
+        for after in 1..kept.len() {
+            kept[after] = scaled(kept[after - 1], WHOLE - WHOLE / ticks);
+        }
+        Self { kept }
+    }
+
+    #[inline]
+    fn kept_after(&self, ticks: u64) -> u64 {
+        match usize::try_from(ticks).ok().and_then(|ticks| self.kept.get(ticks)) {
+            Some(kept) => *kept,
+            None => self.kept_long_after(ticks),
+        }
+    }
+
+    /// The same by squaring.
+    fn kept_long_after(&self, ticks: u64) -> u64 {
+        let (mut base, mut left, mut kept) = (self.kept[1], ticks, WHOLE);
+        while left > 0 && kept > 0 {
+            if left & 1 == 1 {
+                kept = scaled(kept, base);
+            }
+            base = scaled(base, base);
+            left >>= 1;
+        }
+        kept
     }
 }
 
@@ -53,14 +84,15 @@ impl Count {
         ((self.stamp & STAMP) << COUNT_BITS) | self.parts
     }
 
-    fn faded(self, now: Moment, span: Span) -> Self {
+    #[inline]
+    fn faded(self, now: Moment, span: &Span) -> Self {
         let stamp = (now.as_millis() / TICK_MILLIS) & STAMP;
         let ticks = stamp.wrapping_sub(self.stamp) & STAMP;
         // A clock that is behind fades nothing.
-        if ticks == 0 || ticks > STAMP / 2 {
+        if ticks > STAMP / 2 {
             return self;
         }
-        Self { stamp, parts: scaled(self.parts, kept_after(ticks, span)) }
+        Self { stamp, parts: scaled(self.parts, span.kept_after(ticks)) }
     }
 
     /// One answer more; there is room for 2³⁶ of them.
@@ -71,26 +103,14 @@ impl Count {
 
 const WHOLE: u64 = 1 << 32;
 
-/// (1 - 1/span)^ticks in parts of 2³², by squaring.
-fn kept_after(ticks: u64, span: Span) -> u64 {
-    let (mut base, mut left, mut kept) = (WHOLE - WHOLE / span.ticks, ticks, WHOLE);
-    while left > 0 && kept > 0 {
-        if left & 1 == 1 {
-            kept = scaled(kept, base);
-        }
-        base = scaled(base, base);
-        left >>= 1;
-    }
-    kept
-}
-
-/// A product of two numbers of at most 2³², in parts of 2³².
+/// So many parts of 2³² of a count; at most all of them.
+#[inline]
 fn scaled(count: u64, part: u64) -> u64 {
     u64::try_from((u128::from(count) * u128::from(part)) >> 32).unwrap_or(u64::MAX)
 }
 
 impl Window {
-    pub(crate) fn record(&self, good: bool, now: Moment, span: Span) {
+    pub(crate) fn record(&self, good: bool, now: Moment, span: &Span) {
         if good {
             let count = read(&self.good).faded(now, span);
             self.good.store(count.more().pack(), Ordering::Relaxed);
@@ -102,7 +122,7 @@ impl Window {
     }
 
     /// An answer that looked good turned out bad.
-    pub(crate) fn turn_bad(&self, now: Moment, span: Span) {
+    pub(crate) fn turn_bad(&self, now: Moment, span: &Span) {
         let count = read(&self.good).faded(now, span);
         let less = Count { parts: count.parts.saturating_sub(ONE), ..count };
         self.good.store(less.pack(), Ordering::Relaxed);
@@ -110,7 +130,7 @@ impl Window {
     }
 
     /// Good and bad answers.
-    pub(crate) fn counts(&self, now: Moment, span: Span) -> (f64, f64) {
+    pub(crate) fn counts(&self, now: Moment, span: &Span) -> (f64, f64) {
         let of = |word| answers(read(word).faded(now, span).parts);
         (of(&self.good), of(&self.bad))
     }
@@ -144,27 +164,34 @@ mod tests {
     #[test]
     fn answers_fade_to_a_third_over_the_span() {
         let (window, span) = (Window::default(), Span::new(Duration::from_secs(10)));
-        (0..1_000).for_each(|_| window.record(true, at(0), span));
-        (0..100).for_each(|_| window.record(false, at(0), span));
-        assert_eq!(window.counts(at(0), span), (1_000.0, 100.0));
-        let (good, bad) = window.counts(at(10), span);
+        (0..1_000).for_each(|_| window.record(true, at(0), &span));
+        (0..100).for_each(|_| window.record(false, at(0), &span));
+        assert_eq!(window.counts(at(0), &span), (1_000.0, 100.0));
+        let (good, bad) = window.counts(at(10), &span);
         assert!((360.0..375.0).contains(&good) && (36.0..37.5).contains(&bad), "{good} {bad}");
-        assert_eq!(window.counts(at(1_000), span), (0.0, 0.0));
+        assert_eq!(window.counts(at(1_000), &span), (0.0, 0.0));
     }
 
     #[test]
     fn an_answer_that_turns_bad_is_counted_once() {
         let (window, span) = (Window::default(), Span::new(Duration::from_secs(10)));
-        window.record(true, at(0), span);
-        window.turn_bad(at(0), span);
-        assert_eq!(window.counts(at(0), span), (0.0, 1.0));
+        window.record(true, at(0), &span);
+        window.turn_bad(at(0), &span);
+        assert_eq!(window.counts(at(0), &span), (0.0, 1.0));
     }
 
     proptest! {
         #[test]
         fn fading_never_adds(ticks in 0..STAMP, span in 1_u64..5_000, count in 0..COUNT) {
-            let kept = kept_after(ticks, Span { ticks: span });
+            let kept = Span::of_ticks(span).kept_after(ticks);
             prop_assert!(kept <= WHOLE && scaled(count, kept) <= count);
+        }
+
+        #[test]
+        fn a_table_and_squaring_come_to_the_same(ticks in 0_u64..16, span in 1_u64..5_000) {
+            let span = Span::of_ticks(span);
+            let (table, squaring) = (span.kept_after(ticks), span.kept_long_after(ticks));
+            prop_assert!(table.abs_diff(squaring) < 32, "{table} and {squaring}");
         }
     }
 }

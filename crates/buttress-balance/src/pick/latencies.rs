@@ -20,13 +20,18 @@ where
     P: Fn(&Candidate) -> f32,
 {
     #[inline]
+    fn cost(&self, candidate: &Candidate) -> f32 {
+        self.queued(candidate, (self.latency)(candidate))
+    }
+
+    #[inline]
     fn rate(&self, cx: &PickContext<'_>, at: impl Fn(usize) -> usize, costs: &mut [f32]) -> f32 {
         let (mut unknown, mut lowest) = (false, f32::MAX);
         for (nth, cost) in costs.iter_mut().enumerate() {
             let candidate = &cx.candidates()[at(nth)];
             let latency = (self.latency)(candidate);
             unknown |= latency.is_nan();
-            *cost = self.cost(candidate, latency);
+            *cost = self.queued(candidate, latency);
             lowest = lower(lowest, *cost);
         }
         if unknown { self.rate_unknown(cx, at, costs) } else { lowest }
@@ -35,7 +40,7 @@ where
 
 impl<L: Fn(&Candidate) -> f32, P: Fn(&Candidate) -> f32> ByLatency<'_, L, P> {
     #[inline]
-    fn cost(&self, candidate: &Candidate, latency: f32) -> f32 {
+    fn queued(&self, candidate: &Candidate, latency: f32) -> f32 {
         cost::queued(latency, self.roster.load(candidate)) * (self.penalty)(candidate)
     }
 
@@ -54,7 +59,7 @@ impl<L: Fn(&Candidate) -> f32, P: Fn(&Candidate) -> f32> ByLatency<'_, L, P> {
         let (typical, mut lowest) = (cost::typical(costs), f32::MAX);
         for (nth, cost) in costs.iter_mut().enumerate() {
             let latency = if cost.is_nan() { typical } else { *cost };
-            *cost = self.cost(candidate(nth), latency);
+            *cost = self.queued(candidate(nth), latency);
             lowest = lower(lowest, *cost);
         }
         lowest

@@ -91,10 +91,15 @@ struct InFlight<'a>(&'a Roster);
 
 impl Rate for InFlight<'_> {
     #[inline]
+    fn cost(&self, candidate: &Candidate) -> f32 {
+        self.0.load(candidate)
+    }
+
+    #[inline]
     fn rate(&self, cx: &PickContext<'_>, at: impl Fn(usize) -> usize, costs: &mut [f32]) -> f32 {
         let mut lowest = f32::MAX;
         for (nth, cost) in costs.iter_mut().enumerate() {
-            *cost = self.0.load(&cx.candidates()[at(nth)]);
+            *cost = self.cost(&cx.candidates()[at(nth)]);
             lowest = lower(lowest, *cost);
         }
         lowest

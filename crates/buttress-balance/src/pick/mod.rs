@@ -218,14 +218,14 @@ impl<'a> PickContext<'a> {
         weight * candidate.node.warmth(self.now, self.slow_start)
     }
 
-    /// A number by chance (splitmix64).
+    /// A number by chance (wyrand).
     #[must_use]
     pub fn random(&self) -> u64 {
-        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        // Not the step that seeds take from one call to the next.
+        let state = self.random.get().wrapping_add(0x2d35_8dcc_aa6c_78a5);
         self.random.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        let product = u128::from(state) * u128::from(state ^ 0x8bb8_4b93_962e_acc9);
+        low_half(product) ^ low_half(product >> 64)
     }
 
     /// A number below `bound` by chance, each as likely as the others; 0 if `bound` is 0.
@@ -244,6 +244,10 @@ pub(crate) struct LevelTerms<'a> {
     pub(crate) limited: bool,
     /// In milliseconds; 0 if nobody is coming to its full share.
     pub(crate) slow_start: u64,
+}
+
+fn low_half(product: u128) -> u64 {
+    u64::try_from(product & u128::from(u64::MAX)).unwrap_or(0)
 }
 
 fn weight(weight: u32) -> f32 {

@@ -48,9 +48,18 @@ impl Reach {
 
 /// Puts a price on candidates.
 pub(super) trait Rate {
+    /// The cost of one; NaN if that takes a look at others.
+    fn cost(&self, candidate: &Candidate) -> f32;
+
     /// Writes the cost of the candidate at each position into its place, and returns the lowest. A
     /// cost is finite and at least 0.
     fn rate(&self, cx: &PickContext<'_>, at: impl Fn(usize) -> usize, costs: &mut [f32]) -> f32;
+}
+
+/// `one` or `other`, without a branch.
+#[inline]
+fn select(first: bool, one: usize, other: usize) -> usize {
+    other ^ ((one ^ other) & usize::from(first).wrapping_neg())
 }
 
 /// Keeps the lower one. Numbers of one sign are in the order of their bits, and integers compare
@@ -136,11 +145,15 @@ impl Roster {
         let count = cx.candidates().len();
         if count > reach.scan {
             if reach.choices == 2
-                && let Some(pair) = self.pair(cx)
+                && let Some((one, other)) = self.pair(cx)
             {
-                let mut costs = [0.0; 2];
-                let limit = rate.rate(cx, |nth| pair[nth], &mut costs) * slack;
-                return Some(if costs[0] <= limit { pair[0] } else { pair[1] });
+                let cost = |at: usize| rate.cost(&cx.candidates()[at]);
+                let (ones, others) = (cost(one), cost(other));
+                // Unless one of them is unknown.
+                if !(ones + others).is_nan() {
+                    // Nobody can predict which: no branch.
+                    return Some(select(ones <= others * slack, one, other));
+                }
             }
             let drawn = self.drawn(cx, reach.choices);
             let mut costs = [0.0; MOST_DRAWN];
@@ -172,14 +185,14 @@ impl Roster {
 
     /// Two that differ, by chance, where every one is as likely and fit.
     #[inline]
-    fn pair(&self, cx: &PickContext<'_>) -> Option<[usize; 2]> {
+    fn pair(&self, cx: &PickContext<'_>) -> Option<(usize, usize)> {
         let count = cx.candidates().len();
         if count < 2 || !self.is_even() || !is_open(cx) {
             return None;
         }
         let one = cx.below(count);
         let other = cx.below(count - 1);
-        Some([one, if other < one { other } else { other + 1 }])
+        Some((one, if other < one { other } else { other + 1 }))
     }
 
     /// The cheapest of all that are fit, or of as many as one choice looks at.
