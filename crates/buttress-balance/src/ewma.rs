@@ -131,19 +131,33 @@ const fn high(word: u64) -> u32 {
 #[derive(Debug, Default)]
 pub(crate) struct SuccessRate(Ewma);
 
+/// The least word of a value of 1.
+const SPOTLESS: u64 = (1.0_f32.to_bits() as u64) << 32;
+
 /// The share of one answer.
 const STEP: f32 = 0.05;
 const RELAX: f32 = 10.0;
 
 impl SuccessRate {
+    #[inline]
     pub(crate) fn at(&self, now: Moment) -> f32 {
-        let (value, age) = self.0.raw(now);
-        // Neither a NaN nor 1.
-        if value < 1.0 { relaxed(value, Duration::from_millis(u64::from(age))) } else { 1.0 }
+        if self.is_spotless() { 1.0 } else { self.spotted(now) }
+    }
+
+    /// Whether all is good.
+    #[inline]
+    fn is_spotless(&self) -> bool {
+        // Compared as words: those of 1 and of nothing, a NaN, lie above those of all that is less.
+        self.0.0.load(Ordering::Relaxed) >= SPOTLESS
+    }
+
+    #[cold]
+    fn spotted(&self, now: Moment) -> f32 {
+        self.0.read(now).map_or(1.0, |(value, age)| relaxed(value, age))
     }
 
     pub(crate) fn record(&self, success: bool, now: Moment) {
-        if success && self.0.value().is_none_or(|value| value >= 1.0) {
+        if success && self.is_spotless() {
             return;
         }
         let target = if success { 1.0 } else { 0.0 };

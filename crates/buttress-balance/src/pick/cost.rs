@@ -20,6 +20,7 @@ pub(super) fn faded(seconds: f32, age: u32, tau: f32) -> f32 {
     if age <= FRESH { seconds } else { faint(seconds, age - FRESH, tau) }
 }
 
+#[cold]
 fn faint(seconds: f32, age: u32, tau: f32) -> f32 {
     let old = age as f32 / 1_000.0;
     let faint = seconds * (-old / tau).exp().max(FAINTEST);
