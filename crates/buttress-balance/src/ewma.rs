@@ -70,7 +70,7 @@ impl Ewma {
         }
     }
 
-    /// Moves the value towards `sample`: half of the way after 10 seconds without one, 5 % at least.
+    /// Moves the value towards `sample`: half of the way after 6 seconds without one, 5 % at least.
     pub(crate) fn sample(&self, sample: f32, now: Moment) {
         let next = match unpack(self.0.load(Ordering::Relaxed), now) {
             None => sample,
@@ -86,7 +86,7 @@ impl Ewma {
 
 /// How far a sample moves a value of this age in milliseconds.
 fn share_of_sample(age: u32) -> f32 {
-    const HALF: f32 = 10_000.0;
+    const HALF: f32 = 6_000.0;
     const LEAST: f32 = 0.05;
     // An exponential would need a branch to be spared it where samples are frequent.
     let age = age as f32;
