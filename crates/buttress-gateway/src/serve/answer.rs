@@ -16,7 +16,7 @@ use http::{
 use http_body_util::Full;
 use serde::Serialize;
 
-use super::{body::RequestBodyFailed, exchange::Overloaded};
+use super::{exchange::Overloaded, upload::RequestBodyFailed};
 
 /// The methods that are passed on; others that the upstream may know are too.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum, builder::FalseyValueParser, value_parser};
 
 use super::{
     Forwarded, Upstream,
+    affinity::AffinityArguments,
     values::{Address, InFlightLimit, Limit, Size, count, duration, percent, workers},
 };
 
@@ -42,6 +43,10 @@ pub struct Arguments {
     /// How the upstream of a request is chosen
     #[arg(long, value_enum, default_value_t, env = "BUTTRESS_BALANCE")]
     pub balance: Balance,
+
+    /// What the policies that go by a key go by
+    #[command(flatten)]
+    pub affinity: AffinityArguments,
 
     /// Failures in a row after which an upstream is left out, more if all fail; 0 for never
     #[arg(
@@ -311,6 +316,10 @@ pub enum Balance {
     RoundRobin,
     /// By chance, by weight
     Random,
+    /// The same upstream for the same --hash-key, by points on a circle
+    RingHash,
+    /// The same upstream for the same --hash-key, the most even way for few upstreams
+    Rendezvous,
 }
 
 /// Which requests are made again.

@@ -4,10 +4,12 @@ use buttress::{
     SettingError,
     balance::{
         Adaptive, BalanceLayer, Candidate, EndpointSet, HashKey, Health, LearnedLimit,
-        LeastRequest, Moment, Observation, Once, PeakEwma, Pick, PickContext, Random, Rewrite,
-        RoundRobin, SharedClient,
+        LeastRequest, Moment, Observation, Once, PeakEwma, Pick, PickContext, Random, Rendezvous,
+        Rewrite, RingHash, RoundRobin, SharedClient, key,
     },
 };
+
+use http::Request;
 
 use super::{Arguments, Balance, Error, InFlightLimit};
 
@@ -44,7 +46,7 @@ pub(crate) fn layer(arguments: &Arguments, set: EndpointSet) -> Result<Layer, Er
         if arguments.preserve_host { Rewrite::new().preserve_host() } else { Rewrite::new() };
     let waiting = usize::try_from(arguments.queue).unwrap_or(usize::MAX);
     let mut layer = BalanceLayer::new(set)
-        .policy(Choice::of(arguments.balance))
+        .policy(choice(arguments)?)
         .health(health)
         .queue(waiting, arguments.queue_timeout)
         .rewrite(rewrite)
@@ -55,26 +57,45 @@ pub(crate) fn layer(arguments: &Arguments, set: EndpointSet) -> Result<Layer, Er
     Ok(layer)
 }
 
+/// The policy, with the bound of those that go by a key.
+fn choice(arguments: &Arguments) -> Result<Choice, Error> {
+    let refused = |error: SettingError| Error::setting("--hash-bound", error.to_string());
+    let bound = arguments.affinity.hash_bound.0;
+    Ok(match arguments.balance {
+        Balance::Adaptive => Choice::Adaptive(Adaptive::new()),
+        Balance::LeastRequest => Choice::LeastRequest(LeastRequest::new()),
+        Balance::PeakEwma => Choice::PeakEwma(PeakEwma::new()),
+        Balance::RoundRobin => Choice::RoundRobin(RoundRobin::new()),
+        Balance::Random => Choice::Random(Random::new()),
+        Balance::RingHash => {
+            let policy = RingHash::new(key::extension());
+            Choice::RingHash(match bound {
+                Some(factor) => policy.bounded_load(factor).map_err(refused)?,
+                None => policy,
+            })
+        }
+        Balance::Rendezvous => {
+            let policy = Rendezvous::new(key::extension());
+            Choice::Rendezvous(match bound {
+                Some(factor) => policy.bounded_load(factor).map_err(refused)?,
+                None => policy,
+            })
+        }
+    })
+}
+
 macro_rules! choices {
-    ($($name:ident),+) => {
+    ($($name:ident($policy:ty)),+) => {
         /// One of the policies, known only when the flags are read.
         #[derive(Clone, Debug)]
         pub(crate) enum Choice {
-            $($name($name)),+
+            $($name($policy)),+
         }
 
         /// What it has prepared.
         #[derive(Debug)]
         pub(crate) enum Table {
-            $($name(<$name as Pick>::Table)),+
-        }
-
-        impl Choice {
-            fn of(balance: Balance) -> Self {
-                match balance {
-                    $(Balance::$name => Self::$name($name::new())),+
-                }
-            }
+            $($name(<$policy as Pick>::Table)),+
         }
 
         impl Pick for Choice {
@@ -103,6 +124,19 @@ macro_rules! choices {
     };
 }
 
-choices!(Adaptive, LeastRequest, PeakEwma, RoundRobin, Random);
+choices!(
+    Adaptive(Adaptive),
+    LeastRequest(LeastRequest),
+    PeakEwma(PeakEwma),
+    RoundRobin(RoundRobin),
+    Random(Random),
+    RingHash(RingHash<key::Extension>),
+    Rendezvous(Rendezvous<key::Extension>)
+);
 
-impl<Req> HashKey<Req> for Choice {}
+impl<B> HashKey<Request<B>> for Choice {
+    /// What was noted when the request came; nothing where no flag asks for it.
+    fn hash_key(&self, request: &Request<B>) -> Option<u64> {
+        key::extension().hash_key(request)
+    }
+}

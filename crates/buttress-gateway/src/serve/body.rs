@@ -1,8 +1,6 @@
-//! The bodies on their way through: nothing is gathered, copied or changed.
+//! Answers on their way through: nothing is gathered, copied or changed.
 
 use std::{
-    error::Error,
-    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -11,59 +9,9 @@ use buttress_core::{BodyEnd, BoxError};
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
 use super::exchange::{Chain, Exchange};
-
-/// What the client sends.
-///
-/// Its error has a type of its own, so that an upload that fails is not taken for an upstream that
-/// does.
-#[derive(Debug)]
-pub(crate) struct RequestBody(Incoming);
-
-impl RequestBody {
-    pub(crate) const fn new(body: Incoming) -> Self {
-        Self(body)
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = RequestBodyFailed;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFailed>>> {
-        Pin::new(&mut self.0).poll_frame(cx).map_err(RequestBodyFailed)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
-}
-
-/// The client's upload broke off or was malformed.
-#[derive(Debug)]
-pub(crate) struct RequestBodyFailed(hyper::Error);
-
-impl fmt::Display for RequestBodyFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the request body failed")
-    }
-}
-
-impl Error for RequestBodyFailed {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.0)
-    }
-}
 
 pin_project! {
     /// What the client receives: the upstream's body or an answer of the gateway's own.

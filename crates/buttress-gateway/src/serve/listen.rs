@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     Arguments, Error,
+    affinity::HashKey,
     exchange::InFlight,
     proxy::{Client, Proxy},
     reach,
@@ -53,6 +54,7 @@ impl Server {
     ///
     /// [`Error::Setting`] for whatever of this fails; it names the flag.
     pub async fn bind(arguments: &Arguments, shutdown: Shutdown) -> Result<Self, Error> {
+        let hash_key = HashKey::of(arguments)?;
         let stack = Stack::new(arguments)?;
         let listen = &arguments.listen;
         let refused = |error: io::Error| Error::setting("--listen", format!("{listen}: {error}"));
@@ -64,6 +66,7 @@ impl Server {
         let proxy = Proxy {
             preserve_host: arguments.preserve_host,
             forwarded: arguments.forwarded,
+            hash_key,
             stack,
             in_flight: InFlight::new(arguments.max_requests),
             shutdown,

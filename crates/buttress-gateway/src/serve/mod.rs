@@ -12,6 +12,7 @@
 //! The upstream is told about the client in `X-Forwarded-For`, `-Host` and `-Proto`, see
 //! [`Forwarded`].
 
+mod affinity;
 mod answer;
 mod arguments;
 mod balance;
@@ -26,12 +27,14 @@ mod shutdown;
 mod socket;
 mod stack;
 mod tunnel;
+mod upload;
 mod upstream;
 mod values;
 
 use std::io::Write as _;
 
 pub use self::{
+    affinity::{AffinityArguments, Bound, HashKey},
     arguments::{Arguments, Balance, Policy, Protocol},
     error::Error,
     headers::Forwarded,

@@ -13,20 +13,23 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
+    affinity::HashKey,
     answer::Answer,
-    body::{RequestBody, ResponseBody},
+    body::ResponseBody,
     exchange::{Chain, Exchange, InFlight},
     headers::{self, Forwarded},
     shutdown::Shutdown,
     socket::Ending,
     stack::{Stack, UpstreamBody},
     tunnel,
+    upload::RequestBody,
 };
 
 /// What every request is treated with.
 pub(crate) struct Proxy {
     pub(crate) preserve_host: bool,
     pub(crate) forwarded: Forwarded,
+    pub(crate) hash_key: Option<HashKey>,
     pub(crate) stack: Stack,
     pub(crate) in_flight: InFlight,
     pub(crate) shutdown: Shutdown,
@@ -90,7 +93,10 @@ impl Proxy {
             return Err(Answer::last_hop());
         }
         let upgrade = self.rewrite(&mut request, client)?;
-        let sent = request.map(RequestBody::new);
+        let mut sent = request.map(RequestBody::new);
+        if let Some(key) = &self.hash_key {
+            key.mark(&mut sent).await;
+        }
         let result = match upgrade {
             // A connection that changes its protocol is nobody's to retry.
             Some(_) => self.stack.upgrade(sent).await,

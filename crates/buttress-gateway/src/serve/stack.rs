@@ -31,8 +31,8 @@ use tower::{Layer, ServiceExt as _};
 use super::{
     Arguments, Error, Policy, Protocol, Upstream,
     balance::{self, Choice},
-    body::RequestBody,
     exchange::Chain,
+    upload::RequestBody,
 };
 
 /// A ping after this much silence on an HTTP/2 connection with open requests, and the time to

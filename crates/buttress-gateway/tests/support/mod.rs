@@ -128,23 +128,25 @@ impl Upstream {
 
     /// Answers the next request, if a connection is waiting.
     pub fn answers(&self, answer: &str) -> bool {
-        self.0.set_nonblocking(true).unwrap();
-        let accepted = self.0.accept();
-        self.0.set_nonblocking(false).unwrap();
-        let Ok((stream, _)) = accepted else { return false };
-        stream.set_nonblocking(false).unwrap();
-        let mut server = Peer::new(stream);
+        let Some(mut server) = self.waiting() else { return false };
         server.head();
         server.send(answer);
         true
     }
 
+    /// The connection that is waiting to be accepted, if there is one.
+    pub fn waiting(&self) -> Option<Peer> {
+        self.0.set_nonblocking(true).unwrap();
+        let accepted = self.0.accept();
+        self.0.set_nonblocking(false).unwrap();
+        let (stream, _) = accepted.ok()?;
+        stream.set_nonblocking(false).unwrap();
+        Some(Peer::new(stream))
+    }
+
     /// Whether a connection is waiting to be accepted.
     pub fn has_caller(&self) -> bool {
-        self.0.set_nonblocking(true).unwrap();
-        let found = self.0.accept().is_ok();
-        self.0.set_nonblocking(false).unwrap();
-        found
+        self.waiting().is_some()
     }
 }
 
