@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the benchmarks, and where their results are.
+//! `cargo xtask bench`: the benchmarks, ours alone and beside other projects, and where their results are.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -20,14 +20,16 @@ pub(crate) fn run(
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
     let mut kept = Vec::new();
-    for (package, benches) in chosen(workspace, packages)? {
+    let peers = workspace.peers()?;
+    let homes: Vec<&Workspace> = std::iter::once(workspace).chain(&peers).collect();
+    for Benches { home, package, names } in chosen(&homes, packages)? {
         let path = directory.join(format!("{package}.txt"));
         let mut file =
             File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        let mut bench = cargo(workspace);
+        let mut bench = cargo(home);
         bench.args(["bench", "--all-features", "--package", package]);
         // By name: otherwise the unit tests would be run as benchmarks and get the arguments too.
-        for name in benches {
+        for name in names {
             bench.args(["--bench", name]);
         }
         bench.arg("--").args(arguments);
@@ -48,17 +50,26 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Packages with the names of their benchmarks.
-fn chosen<'a>(
-    workspace: &'a Workspace,
-    packages: &[String],
-) -> anyhow::Result<Vec<(&'a str, Vec<&'a str>)>> {
-    let with_benches: Vec<(&str, Vec<&str>)> = workspace
-        .packages()
-        .into_iter()
-        .map(|package| (package.name.as_str(), benches(package)))
-        .filter(|(_, benches)| !benches.is_empty())
-        .collect();
+/// The benchmarks of a package.
+#[derive(Clone)]
+struct Benches<'a> {
+    home: &'a Workspace,
+    package: &'a str,
+    names: Vec<&'a str>,
+}
+
+/// Those of the packages that are asked for, or of all that have some.
+fn chosen<'a>(homes: &[&'a Workspace], packages: &[String]) -> anyhow::Result<Vec<Benches<'a>>> {
+    let of = |home: &'a Workspace| {
+        let packages = home.packages().into_iter();
+        packages.map(move |package| Benches {
+            home,
+            package: &package.name,
+            names: benches(package),
+        })
+    };
+    let with_benches: Vec<Benches<'_>> =
+        homes.iter().copied().flat_map(of).filter(|found| !found.names.is_empty()).collect();
     if with_benches.is_empty() {
         bail!("no package has benchmarks");
     }
@@ -68,9 +79,9 @@ fn chosen<'a>(
     packages
         .iter()
         .map(|wanted| {
-            let found = with_benches.iter().find(|(name, _)| name == wanted);
+            let found = with_benches.iter().find(|found| found.package == wanted);
             found.cloned().with_context(|| {
-                let names: Vec<&str> = with_benches.iter().map(|(name, _)| *name).collect();
+                let names: Vec<&str> = with_benches.iter().map(|found| found.package).collect();
                 format!("no benchmarks in `{wanted}`; these have some: {}", names.join(", "))
             })
         })

@@ -1,5 +1,6 @@
 //! What `cargo metadata` and git know about this checkout.
 
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,6 +18,22 @@ impl Workspace {
     pub(crate) fn read() -> anyhow::Result<Self> {
         let metadata = MetadataCommand::new().no_deps().exec().context("cargo metadata failed")?;
         Ok(Self { metadata })
+    }
+
+    /// The workspace of the benchmarks beside other projects, which has a lockfile of its own; `None`
+    /// while it has no member.
+    pub(crate) fn peers(&self) -> anyhow::Result<Option<Self>> {
+        let folder = self.root().join("bench");
+        let has_member = |entry: &DirEntry| entry.path().join("Cargo.toml").is_file();
+        let Ok(mut entries) = folder.read_dir() else { return Ok(None) };
+        if !entries.any(|entry| entry.is_ok_and(|entry| has_member(&entry))) {
+            return Ok(None);
+        }
+        let manifest = folder.join("Cargo.toml");
+        let metadata = MetadataCommand::new().manifest_path(&manifest).no_deps().exec();
+        let metadata =
+            metadata.with_context(|| format!("cargo metadata of {} failed", manifest.display()))?;
+        Ok(Some(Self { metadata }))
     }
 
     pub(crate) fn root(&self) -> &Path {
