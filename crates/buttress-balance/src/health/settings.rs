@@ -13,7 +13,8 @@ use super::{Span, rules};
 /// - after a run of failures: [`max_fails`](Self::max_fails) of them, and more where the other
 ///   endpoints fail as well, so that an error which comes by chance ejects nobody;
 /// - or when the share of its failures in the [`window`](Self::window) is above
-///   [`failure_ratio`](Self::failure_ratio) and above three times that of the others.
+///   [`failure_ratio`](Self::failure_ratio), above three times that of the others, and more than chance
+///   would make of theirs in that many calls (Chernoff's bound, one in a million).
 ///
 /// After [`fail_timeout`](Self::fail_timeout) one call tries it. Failures are connection errors,
 /// timeouts, 5xx but 501 and its like; a 429, and a 503 that says when to come back, hold the
