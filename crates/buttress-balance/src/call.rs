@@ -3,6 +3,7 @@
 use std::{
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use buttress_core::{Attempts, AttemptsFailed, BoxError, Outcome};
@@ -11,8 +12,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    Answered, Ask, BalanceError, Balancer, HashKey, Lease, Moment, Observer, Pick, Picked,
-    ResponseBody, Served, Unavailable,
+    Answered, Ask, BalanceError, Balancer, HashKey, Lease, Moment, Observation, Observer, Pick,
+    Picked, ResponseBody, Served, Unavailable, Verdict,
     balancer::Core,
     body::Held,
     failover::{Bodies, has_idempotency_key, is_upgrade},
@@ -34,6 +35,8 @@ pub(crate) struct Call<L, P: Pick, O, M, B> {
     request: Option<Request<B>>,
     /// What can be sent after that.
     backup: Option<Request<B>>,
+    /// Why it has to wait, until it is polled: whoever is not polled holds nobody up.
+    delayed: Option<Unavailable>,
     /// Its place in line, while it has one.
     wait: Option<Wait<P>>,
     place: Place<P>,
@@ -85,6 +88,7 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
             attempts: request.extensions().get::<Attempts>().cloned(),
             request: Some(request),
             backup,
+            delayed: None,
             wait: None,
             place: Place::Nowhere,
             attempt: 0,
@@ -110,7 +114,7 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         };
         match lease {
             Ok(lease) => self.arrive(lease),
-            Err(reason) => self.stand_in_line(reason),
+            Err(reason) => self.delayed = Some(reason),
         }
     }
 
@@ -165,6 +169,9 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
     where
         O: Observer,
     {
+        if let Some(reason) = self.delayed.take() {
+            self.stand_in_line(reason);
+        }
         let Some(mut wait) = self.wait.take() else { return Poll::Ready(Ok(())) };
         match wait.poll(&self.ask(), cx) {
             Poll::Pending => {
@@ -239,8 +246,14 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         let (outcome, observation) = rules.judge.result(&result, rules.heed_hints);
         let outcome = if unsent { Outcome::NotSent } else { outcome };
         self.sent |= outcome != Outcome::NotSent;
-        let change = self.core.observe(&mut held.lease, &observation.latency(latency), now);
         let status = result.as_ref().ok().map(Response::status);
+        let mut observation = timed(observation, outcome, latency, &held.lease);
+        if self.core.health.exact && status.is_some() && !rules.next.goes_on(outcome, status, true)
+        {
+            // nginx knows no failures but those that are listed.
+            observation.verdict = Verdict::Success;
+        }
+        let change = self.core.observe(&mut held.lease, &observation, now);
         let next = if rules.next.goes_on(outcome, status, self.repeatable) {
             self.next(&held.lease, now, unsent)
         } else {
@@ -280,6 +293,9 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
             return None;
         }
         let attempts = self.attempts.get_or_insert_with(|| Attempts::first_of(next.most()));
+        if attempts.left() == 0 {
+            return None;
+        }
         attempts.note_endpoint(failed.id().number());
         let ask = Ask::new().key(self.key).replayable(self.repeatable).tried(attempts);
         let lease = self.core.lease(&ask, now).ok()?;
@@ -321,6 +337,23 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
                 Ok(response.map(|body| ResponseBody::new(body, held, grpc)))
             }
         }
+    }
+}
+
+/// Adds the time to the head. To find a request wanting takes no work, so that an endpoint which does so
+/// at once is not thought quick for it; one that takes long is slow all the same.
+fn timed(
+    observation: Observation,
+    outcome: Outcome,
+    latency: Duration,
+    lease: &Lease,
+) -> Observation {
+    let known = lease.candidate().node().latency().value();
+    let slower = || known.is_some_and(|known| latency.as_secs_f32() > known);
+    if outcome == Outcome::Rejected && !slower() {
+        observation
+    } else {
+        observation.latency(latency)
     }
 }
 
