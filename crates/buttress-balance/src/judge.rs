@@ -54,7 +54,7 @@ impl Judge {
 
     fn error(&self, error: &(dyn Error + 'static)) -> Outcome {
         let said = self.error.as_ref().and_then(|judge| judge(error));
-        said.unwrap_or_else(|| Outcome::of_error(error))
+        said.unwrap_or_else(|| Outcome::of_error_at_endpoint(error))
     }
 }
 

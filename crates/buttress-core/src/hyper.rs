@@ -18,6 +18,11 @@ pub(crate) fn known(error: &(dyn Error + 'static)) -> Option<Outcome> {
     error.downcast_ref::<h2::Error>().map(stream)
 }
 
+/// Whether the client made no connection, whatever the reason.
+pub(crate) fn is_unconnected(error: &(dyn Error + 'static)) -> bool {
+    cause::<legacy::Error>(error).is_some_and(legacy::Error::is_connect)
+}
+
 /// No connection, so nothing was sent; a peer whose certificate is wrong will stay wrong.
 fn connect(error: &legacy::Error) -> Outcome {
     let invalid = causes(error)

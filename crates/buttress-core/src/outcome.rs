@@ -4,6 +4,8 @@ use std::{error::Error, fmt, io};
 
 use http::{HeaderMap, Response, StatusCode};
 
+#[cfg(feature = "hyper")]
+use crate::hyper::is_unconnected;
 use crate::{AttemptsFailed, InvalidRequest, Phase, TimedOut, cause, causes};
 
 /// What one attempt came to, seen from the caller.
@@ -70,6 +72,19 @@ impl Outcome {
         if outcome == Self::NotSent && sent { Self::Transient } else { outcome }
     }
 
+    /// As [`of_error`](Self::of_error), for whoever can send the request elsewhere: a peer that
+    /// cannot be trusted, by its certificate or its TLS, is no fault of the request, and got nothing
+    /// of it.
+    #[must_use]
+    pub fn of_error_at_endpoint(error: &(dyn Error + 'static)) -> Self {
+        let sent = || cause::<AttemptsFailed>(error).is_some_and(|failed| !failed.is_unsent());
+        match Self::of_error(error) {
+            Self::Rejected if is_unconnected(error) && sent() => Self::Transient,
+            Self::Rejected if is_unconnected(error) => Self::NotSent,
+            outcome => outcome,
+        }
+    }
+
     /// A short name for logs and metric labels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -120,6 +135,12 @@ fn known(error: &(dyn Error + 'static)) -> Option<Outcome> {
         return Some(outcome);
     }
     None
+}
+
+/// Without hyper's errors, nothing says that it was the connection.
+#[cfg(not(feature = "hyper"))]
+fn is_unconnected(_: &(dyn Error + 'static)) -> bool {
+    false
 }
 
 fn known_io(error: &io::Error) -> Option<Outcome> {
