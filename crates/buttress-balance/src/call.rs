@@ -281,6 +281,9 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         }
         let attempts = self.attempts.get_or_insert_with(|| Attempts::first_of(next.most()));
         attempts.note_endpoint(failed.id().number());
+        if attempts.left() == 0 {
+            return None;
+        }
         let ask = Ask::new().key(self.key).replayable(self.repeatable).tried(attempts);
         let lease = self.core.lease(&ask, now).ok()?;
         attempts.begin()?;

@@ -181,6 +181,8 @@ async fn attempts_that_a_retry_outside_counts_are_shared() {
     request.extensions_mut().insert(attempts.clone());
     assert!(client.oneshot(request).await.is_err());
     assert_eq!((net.all_calls(), attempts.made(), attempts.left()), (2, 2, 0));
+    let picks: u64 = set.snapshot().iter().map(|endpoint| endpoint.picks).sum();
+    assert_eq!(picks, 2, "what was not called was not picked");
 }
 
 #[tokio::test(start_paused = true)]
