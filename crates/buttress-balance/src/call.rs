@@ -290,7 +290,7 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         Some(lease)
     }
 
-    /// Ends the call. A failure says which endpoints were tried.
+    /// Ends the call. A failure, and what may become one, says which endpoints were tried.
     fn finish<RB>(
         &mut self,
         result: Result<Response<RB>, BoxError>,
@@ -300,8 +300,12 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
     where
         RB: Body<Error: Into<BoxError>>,
     {
-        let failed = outcome.is_service_failure();
         let rules = &self.settings.rules;
+        let grpc = rules.judge.grpc;
+        // The status of a gRPC call may still come, in the trailers.
+        let is_open = |response: &Response<RB>| !response.body().is_end_stream();
+        let open = grpc && rules.mark && result.as_ref().is_ok_and(is_open);
+        let failed = open || outcome.is_service_failure();
         let attempts = self.attempts.take().or_else(|| {
             let made = failed.then(|| Attempts::first_of(rules.next.most()))?;
             made.note_endpoint(held.lease.id().number());
@@ -320,7 +324,6 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
                 if rules.mark {
                     response.extensions_mut().insert(Served::of(&held.lease, self.attempt));
                 }
-                let grpc = rules.judge.grpc;
                 Ok(response.map(|body| ResponseBody::new(body, held, grpc)))
             }
         }
