@@ -13,7 +13,7 @@ use std::{
 };
 
 use buttress_balance::{BalanceLayer, Endpoint, EndpointSet, ResponseBody, RoundRobin, State};
-use buttress_core::{AttemptsFailed, BoxError, Outcome, cause};
+use buttress_core::{Attempts, AttemptsFailed, BoxError, Outcome, cause};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version, header::HOST};
 use http_body_util::Full;
@@ -212,4 +212,9 @@ async fn the_error_says_for_a_retry_outside_that_another_attempt_would_not_help(
     assert_eq!(Outcome::of_error(&*error), Outcome::Rejected, "{error:?}");
     assert_eq!(cause::<AttemptsFailed>(&*error).unwrap().attempts().made(), 2);
     assert!(first.lock().unwrap().is_empty() && second.lock().unwrap().is_empty());
+
+    // To those who could go elsewhere it says something else, unless an attempt before was sent.
+    assert_eq!(Outcome::of_error_at_endpoint(&*error), Outcome::NotSent);
+    let later = AttemptsFailed::new(Attempts::first_of(2), error);
+    assert_eq!(Outcome::of_error_at_endpoint(&later), Outcome::Transient);
 }
