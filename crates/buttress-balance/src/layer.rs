@@ -198,8 +198,8 @@ impl<P: Pick, T, O, M> BalanceLayer<P, T, O, M> {
     ///
     /// ```
     /// use buttress_balance::{BalanceLayer, Endpoint, EndpointSet};
-    /// # use bytes::Bytes;
-    /// # use http_body_util::Full;
+    /// use bytes::Bytes;
+    /// use http_body_util::Full;
     /// use hyper_util::{
     ///     client::legacy::{Client, connect::{HttpConnector, dns::Name}},
     ///     rt::TokioExecutor,
@@ -219,13 +219,12 @@ impl<P: Pick, T, O, M> BalanceLayer<P, T, O, M> {
     ///     let mut tcp = HttpConnector::new_with_resolver(known);
     ///     tcp.enforce_http(false);
     ///     // For TLS: `hyper_rustls::HttpsConnectorBuilder`, its `wrap_connector(tcp)`.
-    ///     Client::builder(TokioExecutor::new()).build(tcp)
+    ///     Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(tcp)
     /// };
     /// let client = ServiceBuilder::new()
     ///     .layer(BalanceLayer::new(set).per_endpoint(pinned))
     ///     .service(());
-    /// # let call = tower::ServiceExt::<http::Request<Full<Bytes>>>::oneshot(client, http::Request::default());
-    /// # drop(call);
+    /// # drop(client);
     /// # Ok(())
     /// # }
     /// ```
