@@ -211,7 +211,9 @@ async fn a_server_that_is_unavailable_is_left_after_a_few_calls() {
             };
             failed += usize::from(greeted.is_err());
         }
-        assert_eq!((failed, bad.calls(), good.calls()), (3, 3, 17), "trailers: {trailers}");
+        // Three in a row, or some more where a good head came before the bad trailers.
+        assert!((3..=6).contains(&failed), "trailers: {trailers}, {failed} failed");
+        assert_eq!((bad.calls(), good.calls()), (failed, 20 - failed), "trailers: {trailers}");
         assert_eq!(states(&set), [State::Ejected, State::InUse]);
         assert_eq!(in_flight(&set), 0);
     }
@@ -245,7 +247,8 @@ async fn a_retry_outside_goes_to_the_other_server() {
             };
             assert_eq!(greeted.unwrap().as_deref(), Some("good"), "trailers: {trailers}");
         }
-        assert_eq!((bad.calls(), good.calls()), (3, 20), "trailers: {trailers}");
+        assert_eq!(good.calls(), 20, "trailers: {trailers}");
+        assert!((3..=6).contains(&bad.calls()), "trailers: {trailers}, {} failed", bad.calls());
         assert_eq!(in_flight(&set), 0);
     }
 }
