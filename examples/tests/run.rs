@@ -43,6 +43,26 @@ async fn the_axum_server_answers_every_call_over_a_busy_upstream() {
 }
 
 #[tokio::test]
+async fn the_balancer_loses_no_call_to_a_server_that_goes_and_takes_it_back() {
+    let printed = output(env!("CARGO_BIN_EXE_balance")).await;
+    assert_shows(
+        &printed,
+        &[
+            "300 calls, answered by",
+            "east   InUse",
+            "east is gone",
+            "none failed",
+            "east   Ejected",
+            "east is back",
+            "none failed",
+            "east   InUse",
+            "event: #2 was ejected",
+            "event: #2 was taken back",
+        ],
+    );
+}
+
+#[tokio::test]
 async fn the_hyper_client_sends_an_upload_again_as_long_as_it_could_be_recorded() {
     let printed = output(env!("CARGO_BIN_EXE_hyper_client")).await;
     assert_shows(

@@ -161,7 +161,7 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
             panic: lease.is_panic(),
         });
         let cancel_after = self.settings.rules.cancel_after;
-        self.place = Place::At(Held { core: Arc::clone(&self.core), lease, cancel_after });
+        self.place = Place::At(Held::new(Arc::clone(&self.core), lease, cancel_after));
     }
 
     /// Resolves when the call has its endpoint.
@@ -253,7 +253,13 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
             // nginx knows no failures but those that are listed.
             observation.verdict = Verdict::Success;
         }
-        let change = self.core.observe(&mut held.lease, &observation, now);
+        // The status of a gRPC call may still come, in the trailers.
+        let open = |response: &Response<RB>| !response.body().is_end_stream();
+        let change = if rules.judge.grpc && result.as_ref().is_ok_and(open) {
+            held.judge_at_end(observation)
+        } else {
+            self.core.observe(&mut held.lease, &observation, now)
+        };
         let next = if rules.next.goes_on(outcome, status, self.repeatable) {
             self.next(&held.lease, now, unsent)
         } else {
@@ -293,17 +299,17 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
             return None;
         }
         let attempts = self.attempts.get_or_insert_with(|| Attempts::first_of(next.most()));
+        attempts.note_endpoint(failed.id().number());
         if attempts.left() == 0 {
             return None;
         }
-        attempts.note_endpoint(failed.id().number());
         let ask = Ask::new().key(self.key).replayable(self.repeatable).tried(attempts);
         let lease = self.core.lease(&ask, now).ok()?;
         attempts.begin()?;
         Some(lease)
     }
 
-    /// Ends the call. A failure says which endpoints were tried.
+    /// Ends the call. A failure, and what may become one, says which endpoints were tried.
     fn finish<RB>(
         &mut self,
         result: Result<Response<RB>, BoxError>,
@@ -313,8 +319,12 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
     where
         RB: Body<Error: Into<BoxError>>,
     {
-        let failed = outcome.is_service_failure();
         let rules = &self.settings.rules;
+        let grpc = rules.judge.grpc;
+        // The status of a gRPC call may still come, in the trailers.
+        let is_open = |response: &Response<RB>| !response.body().is_end_stream();
+        let open = grpc && rules.mark && result.as_ref().is_ok_and(is_open);
+        let failed = open || outcome.is_service_failure();
         let attempts = self.attempts.take().or_else(|| {
             let made = failed.then(|| Attempts::first_of(rules.next.most()))?;
             made.note_endpoint(held.lease.id().number());
@@ -333,7 +343,6 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
                 if rules.mark {
                     response.extensions_mut().insert(Served::of(&held.lease, self.attempt));
                 }
-                let grpc = rules.judge.grpc;
                 Ok(response.map(|body| ResponseBody::new(body, held, grpc)))
             }
         }
