@@ -1,1 +1,6 @@
 //! Quotas that hold, in front of a server and in front of a provider.
+
+pub mod concurrency;
+pub mod overload;
+
+pub use concurrency::{Concurrency, ConcurrencyLimitLayer, Overloaded};

@@ -1,0 +1,19 @@
+//! What the layers for overload have in common: the head of a request, the answer to a refused
+//! call, a map with a bound for what is counted per key, and the watched response body.
+
+mod answer;
+mod body;
+mod clock;
+mod head;
+mod keyed;
+
+pub use self::{
+    answer::{Answer, Bare, Deliver, Fail, Problem, Refuse},
+    body::{Watch, WatchedBody},
+    head::Head,
+};
+pub(crate) use self::{
+    answer::{Refusal, whole_seconds},
+    clock::{Clock, micros, wall},
+    keyed::{Keyed, Resting},
+};
