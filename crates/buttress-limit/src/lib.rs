@@ -2,5 +2,7 @@
 
 pub mod concurrency;
 pub mod overload;
+pub mod throttle;
 
 pub use concurrency::{Concurrency, ConcurrencyLimitLayer, Overloaded};
+pub use throttle::{ThrottleLayer, Throttled, Throttling};

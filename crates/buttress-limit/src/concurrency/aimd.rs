@@ -14,9 +14,9 @@ use crate::overload::micros;
 /// and Jain, "Analysis of the increase and decrease algorithms", 1989).
 ///
 /// A limit's worth of good answers makes it one higher, as long as more than half of it is used. An
-/// answer that says that there is too much to do (429, 503, 529, a timeout) cuts it to nine tenths, once
-/// for all the calls that were under way together: whatever began before the last cut has had its say.
-/// How long answers take plays no part unless [`slow`](Self::slow) is set.
+/// answer that says that there is too much to do (429, 503, 529, a timeout) cuts it to nine tenths,
+/// once for all the calls that were under way together: whatever began before the last cut has had
+/// its say. How long answers take plays no part unless [`slow`](Self::slow) is set.
 #[must_use]
 #[derive(Clone, Copy, Debug)]
 pub struct Aimd {

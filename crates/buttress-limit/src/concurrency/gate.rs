@@ -1,10 +1,11 @@
 //! The gate: a limit on what is in flight, and the line in front of it.
 //!
-//! One word says all that a caller has to know who finds a place free, so entering and leaving are one
-//! atomic step each. The line stands behind a lock. Its bit in the word is set and cleared under that lock;
-//! while it is set nobody enters but from the line, and whoever leaves hands its place on. Since the bit and
-//! the count share a word, a place is either seen to be free by the one who is about to wait, or is handed to
-//! it by the one who leaves: there is no order of steps in between.
+//! One word says all that a caller has to know who finds a place free, so entering and leaving are
+//! one atomic step each. The line stands behind a lock. Its bit in the word is set and cleared
+//! under that lock; while it is set nobody enters but from the line, and whoever leaves hands its
+//! place on. Since the bit and the count share a word, a place is either seen to be free by the one
+//! who is about to wait, or is handed to it by the one who leaves: there is no order of steps in
+//! between.
 
 use std::{
     sync::PoisonError,

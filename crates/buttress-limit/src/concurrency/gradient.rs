@@ -13,17 +13,18 @@ use crate::overload::micros;
 /// Finds a limit by latency: as long as answers take no longer than they need to, it goes up; where
 /// they do, calls queue in the service, and it goes down.
 ///
-/// Answers are looked at in rounds, each of at least 10 calls that began in it, so that it lasts a round
-/// trip or longer, and by their median, so that a few very fast or very slow ones decide nothing. How long
-/// answers need is the lowest median seen (the baseline). A round that takes more than
-/// [`tolerance`](Self::tolerance) times as long is slow, and lowers the limit by as much, to three quarters at
-/// most.
+/// Answers are looked at in rounds, each of at least 10 calls that began in it, so that it lasts a
+/// round trip or longer, and by their median, so that a few very fast or very slow ones decide
+/// nothing. How long answers need is the lowest median seen (the baseline). A round that takes more
+/// than [`tolerance`](Self::tolerance) times as long is slow, and lowers the limit by as much, to
+/// three quarters at most.
 ///
-/// A service that has become slower for a reason of its own would be throttled for that without end. So each
-/// time that the limit was lowered the next round shows if that was of use. If answers are no faster with less
-/// under way, it was no queue that made them slow: the limit goes back up, and the baseline moves towards what
-/// is seen. And from time to time ([`remeasure`](Self::remeasure)) the limit is lowered for a round
-/// to see how fast answers are with less under way, so that a baseline measured under load does not last.
+/// A service that has become slower for a reason of its own would be throttled for that without
+/// end. So each time that the limit was lowered the next round shows if that was of use. If answers
+/// are no faster with less under way, it was no queue that made them slow: the limit goes back up,
+/// and the baseline moves towards what is seen. And from time to time
+/// ([`remeasure`](Self::remeasure)) the limit is lowered for a round to see how fast answers are
+/// with less under way, so that a baseline measured under load does not last.
 ///
 /// 429, 503, 529 and timeouts cut the limit to nine tenths, once per round trip. It rises, by the
 /// square root of itself for each round, only while more than half of it is used.
@@ -96,7 +97,8 @@ const KEPT: usize = 64;
 const STEEPEST: f64 = 0.75;
 /// What an answer of overload leaves of the limit.
 const CUT: f64 = 0.9;
-/// A round that takes this share of the one before, or less, was made faster by having less under way.
+/// A round that takes this share of the one before, or less, was made faster by having less under
+/// way.
 const FASTER: f64 = 0.9;
 
 /// The limit as it was found so far.
@@ -219,7 +221,10 @@ impl Round {
     }
 
     /// The median, once the round has as many calls as it needs.
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of a call are below 2 to the 53rd")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "microseconds of a call are below 2 to the 53rd"
+    )]
     fn latency(&mut self, limit: f64) -> Option<f64> {
         // With a high limit more calls are under way together, and tell more together.
         let needed = (whole(limit) as usize / 2).clamp(ROUND, KEPT);

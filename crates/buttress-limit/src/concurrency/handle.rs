@@ -92,8 +92,8 @@ impl Concurrency {
 impl<K: Hash + Eq + Clone> Concurrency<K> {
     /// A limit for each key, for `max_keys` of them at most.
     ///
-    /// A key is forgotten only to make room for another one, and only when nothing of it is under way. While
-    /// more keys than that have calls under way, calls of further ones are refused.
+    /// A key is forgotten only to make room for another one, and only when nothing of it is under
+    /// way. While more keys than that have calls under way, calls of further ones are refused.
     ///
     /// # Errors
     ///
@@ -140,8 +140,8 @@ impl<K: Hash + Eq + Clone> Concurrency<K> {
 
     /// Changes the limit while calls go on, from 1 to 2147483647.
     ///
-    /// What is under way goes on. A higher limit lets those in line in at once. Where the limit is found, it
-    /// is sought from there on, within its bounds. With keys it holds for all of them.
+    /// What is under way goes on. A higher limit lets those in line in at once. Where the limit is
+    /// found, it is sought from there on, within its bounds. With keys it holds for all of them.
     ///
     /// # Errors
     ///
@@ -149,12 +149,16 @@ impl<K: Hash + Eq + Clone> Concurrency<K> {
     pub fn set_limit(&self, limit: usize) -> Result<(), SettingError> {
         let new = checked(limit)?;
         match &*self.places {
-            Places::One(place) => drop(place.set_limit(new)),
+            Places::One(place) => {
+                let _ = place.set_limit(new);
+            }
             Places::PerKey { keys, limit, .. } => {
                 if let fixed @ Limit::Fixed(_) = &mut *lock(limit) {
                     *fixed = Limit::Fixed(new);
                 }
-                keys.each(|place| drop(place.set_limit(new)));
+                keys.each(|place| {
+                    let _ = place.set_limit(new);
+                });
             }
         }
         Ok(())

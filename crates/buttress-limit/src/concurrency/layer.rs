@@ -13,9 +13,10 @@ type PriorityOf = Arc<dyn Fn(Head<'_>) -> Priority + Send + Sync>;
 
 /// Limits how many calls are under way, each until its response body has ended.
 ///
-/// The limit is a [`Concurrency`], made by the user, which may change it while calls go on. The layer is its
-/// own builder. `K` is what is counted apart, `A` says how a call is refused ([`Answer`] or [`Fail`]), `C`
-/// judges answers for a limit that is found, `O` is told what happens ([`Observer`]).
+/// The limit is a [`Concurrency`], made by the user, which may change it while calls go on. The
+/// layer is its own builder. `K` is what is counted apart, `A` says how a call is refused
+/// ([`Answer`] or [`Fail`]), `C` judges answers for a limit that is found, `O` is told what happens
+/// ([`Observer`]).
 #[must_use]
 pub struct ConcurrencyLimitLayer<K = (), A = Answer, C = ByStatus, O = ()> {
     limit: Concurrency<K>,
@@ -96,8 +97,8 @@ impl<K, A, C, O> ConcurrencyLimitLayer<K, A, C, O> {
 
     /// A call for which no place is free waits in line. Default of `outbound`, with [`Wait::fifo`].
     ///
-    /// The service is then always ready, and the inner one is asked once there is a place: those who wait
-    /// hold nothing of it.
+    /// The service is then always ready, and the inner one is asked once there is a place: those
+    /// who wait hold nothing of it.
     pub fn wait(mut self, wait: Wait) -> Self {
         self.rules.mode = Mode::Wait(wait);
         self
@@ -119,8 +120,8 @@ impl<K, A, C, O> ConcurrencyLimitLayer<K, A, C, O> {
         self
     }
 
-    /// Refused calls are answered by `refuse`: [`Problem`], [`Bare`](crate::overload::Bare), or a closure
-    /// `Fn(&Overloaded, Head<'_>) -> Response<B>`. Default of `inbound`: [`Problem`].
+    /// Refused calls are answered by `refuse`: [`Problem`], [`Bare`](crate::overload::Bare), or a
+    /// closure `Fn(&Overloaded, Head<'_>) -> Response<B>`. Default of `inbound`: [`Problem`].
     pub fn answer<R>(self, refuse: R) -> ConcurrencyLimitLayer<K, Answer<R>, C, O> {
         self.refuse(Answer(refuse))
     }

@@ -6,10 +6,10 @@ use super::{Aimd, Gradient, word::MOST};
 
 /// How many calls may be under way: a number, or a way to find it.
 ///
-/// A fixed number is right where the time that a call takes says nothing about load, as with an LLM that
-/// streams its answer: that time is the length of the answer. The ways to find a limit are for services
-/// whose answers take longer when there is too much to do ([`Gradient`]), or which say so with a 429 or a
-/// 503 ([`Aimd`]).
+/// A fixed number is right where the time that a call takes says nothing about load, as with an LLM
+/// that streams its answer: that time is the length of the answer. The ways to find a limit are for
+/// services whose answers take longer when there is too much to do ([`Gradient`]), or which say so
+/// with a 429 or a 503 ([`Aimd`]).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug)]
 pub enum Limit {

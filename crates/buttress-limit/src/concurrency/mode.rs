@@ -41,8 +41,8 @@ pub enum Mode {
 
 /// A line with bounds: first come, first served, within a priority.
 ///
-/// A call for which the wait is known to be too long is refused at once. How long it would be is known from
-/// how fast places came free of late.
+/// A call for which the wait is known to be too long is refused at once. How long it would be is
+/// known from how fast places came free of late.
 ///
 /// A class waits as if it had come [`ageing`](Self::ageing) later for each step below the first, so
 /// that one of a lower class waits longer, and none waits for ever. In a full line a call that goes
@@ -93,8 +93,8 @@ impl Wait {
 
 /// Keeps a share of the limit for each class from those below it.
 ///
-/// With a share of 0.1 and a limit of 100, a call of class 0 is refused when 100 are under way, one of class
-/// 1 when 90 are, one of class 2 when 80 are. Every class has at least one place.
+/// With a share of 0.1 and a limit of 100, a call of class 0 is refused when 100 are under way, one
+/// of class 1 when 90 are, one of class 2 when 80 are. Every class has at least one place.
 #[must_use]
 #[derive(Clone, Copy, Debug)]
 pub struct Shed {

@@ -134,8 +134,8 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Tells a limit that is found how the call went: `overload` if the answer says that there is too
-    /// much to do. Returns the limit before and after.
+    /// Tells a limit that is found how the call went: `overload` if the answer says that there is
+    /// too much to do. Returns the limit before and after.
     pub(super) fn learn(&self, overload: bool) -> Option<(u32, u32)> {
         let learner = self.place.learner.as_ref()?;
         let (now, in_flight) = (self.place.clock.now(), self.place.gate.look().in_flight());
@@ -219,4 +219,3 @@ impl fmt::Debug for Waiting {
         f.debug_struct("Waiting").field("ticket", &self.ticket).finish_non_exhaustive()
     }
 }
-

@@ -19,10 +19,11 @@ use super::{
 };
 use crate::overload::{Deliver, Head};
 
-/// Limits how many calls are under way. Made by [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
+/// Limits how many calls are under way. Made by
+/// [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
 ///
-/// Where calls wait in line it is always ready, and asks the inner service once a call has its place;
-/// else it is ready when the inner service is.
+/// Where calls wait in line it is always ready, and asks the inner service once a call has its
+/// place; else it is ready when the inner service is.
 pub struct ConcurrencyLimit<S, K, A, C, O> {
     inner: S,
     limit: Concurrency<K>,

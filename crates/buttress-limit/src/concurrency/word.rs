@@ -11,7 +11,6 @@ pub(super) const MOST: u32 = (1 << 31) - 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word(pub(super) u64);
 
-#[expect(clippy::cast_possible_truncation, reason = "each part is cut to its bits")]
 impl Word {
     pub(super) const fn new(limit: u32) -> Self {
         Self((limit as u64) << LIMIT_SHIFT)

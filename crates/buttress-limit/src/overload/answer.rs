@@ -93,7 +93,7 @@ impl Refusal {
 }
 
 /// Seconds for `Retry-After`: rounded up, so that nobody who obeys comes too early, and never 0.
-pub(crate) fn whole_seconds(time: Duration) -> u64 {
+fn whole_seconds(time: Duration) -> u64 {
     let seconds = time.as_secs();
     seconds.saturating_add(u64::from(time.subsec_nanos() > 0)).max(1)
 }

@@ -7,13 +7,13 @@ mod clock;
 mod head;
 mod keyed;
 
+pub(crate) use self::{
+    answer::Refusal,
+    clock::{Clock, micros, wall},
+    keyed::{Keyed, Resting},
+};
 pub use self::{
     answer::{Answer, Bare, Deliver, Fail, Problem, Refuse},
     body::{Watch, WatchedBody},
     head::Head,
-};
-pub(crate) use self::{
-    answer::{Refusal, whole_seconds},
-    clock::{Clock, micros, wall},
-    keyed::{Keyed, Resting},
 };

@@ -1,0 +1,98 @@
+//! The service: it asks whether a call is to be sent.
+
+use std::{
+    fmt,
+    hash::Hash,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use buttress_core::Classify;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{
+    Observer, ResponseBody, ResponseFuture, Throttled, Throttling,
+    judge::Judge,
+    layer::{KeyOf, Manner},
+};
+use crate::overload::{Deliver, Head};
+
+/// Sends fewer calls to a side that mostly says that it is busy. Made by
+/// [`ThrottleLayer`](super::ThrottleLayer).
+///
+/// It is ready when the inner service is.
+pub struct Throttle<S, K, A, C, O> {
+    inner: S,
+    throttling: Throttling<K>,
+    key: KeyOf<K>,
+    manner: Manner<A, C, O>,
+}
+
+impl<S, K, A, C, O> Throttle<S, K, A, C, O> {
+    pub(super) const fn new(
+        inner: S,
+        throttling: Throttling<K>,
+        key: KeyOf<K>,
+        manner: Manner<A, C, O>,
+    ) -> Self {
+        Self { inner, throttling, key, manner }
+    }
+
+    /// What is known of the other side.
+    #[must_use]
+    pub const fn throttling(&self) -> &Throttling<K> {
+        &self.throttling
+    }
+}
+
+impl<S, K, A, C, O, B, RB> Service<Request<B>> for Throttle<S, K, A, C, O>
+where
+    S: Service<Request<B>, Response = Response<RB>> + Clone,
+    K: Hash + Eq + Clone,
+    A: Deliver<Throttled, S::Error, RB>,
+    C: Classify<Response<RB>> + Clone,
+    O: Observer,
+    RB: Body,
+{
+    type Response = Response<ResponseBody<RB, C, O>>;
+    type Error = A::Error;
+    type Future = ResponseFuture<S::Future, A, C, O, RB, S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(|error| A::pass(error, |_| {}))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let head = Head::of(&request);
+        let (meter, clock) = (self.throttling.meter(&(self.key)(head)), self.throttling.clock());
+        let refused = meter.as_ref().and_then(|m| m.ask(|| clock.now(), fastrand::f64).err());
+        let Manner { refuse, classify, observer, timeouts } = &self.manner;
+        if let Some(refused) = refused {
+            // What the inner service had set apart for this call is let go.
+            self.inner = self.inner.clone();
+            let after = Duration::from_micros(refused.retry_after);
+            let refused = Throttled::new(refused.share, after);
+            observer.refused(&refused);
+            return ResponseFuture::refused(refuse.deliver(refused, head));
+        }
+        let judge = meter
+            .map(|meter| Judge::new(meter, clock, classify.clone(), observer.clone(), *timeouts));
+        ResponseFuture::sent(self.inner.call(request), judge)
+    }
+}
+
+impl<S: Clone, K, A: Clone, C: Clone, O: Clone> Clone for Throttle<S, K, A, C, O> {
+    fn clone(&self) -> Self {
+        let (throttling, key) = (self.throttling.clone(), Arc::clone(&self.key));
+        Self { inner: self.inner.clone(), throttling, key, manner: self.manner.clone() }
+    }
+}
+
+impl<S, K, A, C, O> fmt::Debug for Throttle<S, K, A, C, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Throttle").field("throttling", &self.throttling).finish_non_exhaustive()
+    }
+}
