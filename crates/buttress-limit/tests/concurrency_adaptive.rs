@@ -31,8 +31,7 @@ use tower::{BoxError, Layer, ServiceExt, service_fn};
 struct Server {
     /// How long an answer takes with nothing else to do, in microseconds.
     base: Arc<AtomicU64>,
-    /// How many it serves at once; more wait for their turn.
-    width: Arc<AtomicUsize>,
+    /// As many as it serves at once; more wait for their turn.
     turn: Arc<tokio::sync::Semaphore>,
 }
 
@@ -40,7 +39,6 @@ impl Server {
     fn new(base: Duration, width: usize) -> Self {
         Self {
             base: Arc::new(AtomicU64::new(base.as_micros().try_into().unwrap())),
-            width: Arc::new(AtomicUsize::new(width)),
             turn: Arc::new(tokio::sync::Semaphore::new(width)),
         }
     }
@@ -53,24 +51,29 @@ impl Server {
         let _turn = self.turn.acquire().await.unwrap();
         let base = self.base.load(Ordering::Relaxed);
         // A few percent up and down, the same in each run.
-        let jitter = fastrand::u64(0..base / 10 + 1);
+        let jitter = fastrand::u64(0..base / 5 + 1);
         tokio::time::sleep(Duration::from_micros(base + jitter)).await;
         status(200)
     }
 }
 
-/// So many callers, each with one call after the other, for so long.
-async fn drive(limit: &Concurrency, server: &Server, callers: usize, time: Duration) -> usize {
-    let server = server.clone();
-    let inner = service_fn(move |_: Request<Empty<Bytes>>| {
+/// So many callers, each with one call after the other, until it is dropped.
+struct Load {
+    callers: Vec<tokio::task::JoinHandle<()>>,
+    done: Arc<AtomicUsize>,
+}
+
+impl Load {
+    fn start(limit: &Concurrency, server: &Server, callers: usize) -> Self {
         let server = server.clone();
-        async move { Ok::<_, io::Error>(server.serve().await) }
-    });
-    let wait = Wait::fifo().max(Duration::from_secs(3600)).max_queue(100_000);
-    let client = ConcurrencyLimitLayer::outbound(limit.clone()).wait(wait).layer(inner);
-    let done = Arc::new(AtomicUsize::new(0));
-    let callers: Vec<_> = (0..callers)
-        .map(|_| {
+        let inner = service_fn(move |_: Request<Empty<Bytes>>| {
+            let server = server.clone();
+            async move { Ok::<_, io::Error>(server.serve().await) }
+        });
+        let wait = Wait::fifo().max(Duration::from_secs(3600)).max_queue(100_000);
+        let client = ConcurrencyLimitLayer::outbound(limit.clone()).wait(wait).layer(inner);
+        let done = Arc::new(AtomicUsize::new(0));
+        let caller = |_| {
             let (client, done) = (client.clone(), done.clone());
             tokio::spawn(async move {
                 loop {
@@ -78,12 +81,23 @@ async fn drive(limit: &Concurrency, server: &Server, callers: usize, time: Durat
                     done.fetch_add(1, Ordering::Relaxed);
                 }
             })
-        })
-        .collect();
+        };
+        Self { callers: (0..callers).map(caller).collect(), done }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.callers.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// The same for so long.
+async fn drive(limit: &Concurrency, server: &Server, callers: usize, time: Duration) {
+    let load = Load::start(limit, server, callers);
     tokio::time::sleep(time).await;
-    callers.iter().for_each(tokio::task::JoinHandle::abort);
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    done.load(Ordering::Relaxed)
+    drop(load);
+    tokio::time::sleep(MS).await;
 }
 
 fn gradient(start: u32) -> Concurrency {
@@ -102,8 +116,9 @@ async fn a_latency_that_steps_up_does_not_bring_the_limit_down() {
     // Not because of a queue: what takes three times as long does so with one call as with many.
     server.becomes(30 * MS);
     let mut lowest = u32::MAX;
+    let _load = Load::start(&limit, &server, 150);
     for _ in 0..100 {
-        drive(&limit, &server, 150, 100 * MS).await;
+        tokio::time::sleep(100 * MS).await;
         lowest = lowest.min(limit.snapshot().limit);
     }
     assert!(lowest >= 50, "it fell to {lowest}");
@@ -126,15 +141,16 @@ async fn one_fast_answer_does_not_pin_the_limit() {
 async fn a_queue_in_the_server_is_found_and_kept_short() {
     fastrand::seed(3);
     // It serves 20 at once; with 200 callers and no limit an answer would take ten times as long.
-    let (limit, server) = (gradient(100), Server::new(10 * MS, 20));
+    let (limit, server) = (gradient(20), Server::new(10 * MS, 20));
+    drive(&limit, &server, 15, SECOND).await;
     drive(&limit, &server, 200, 10 * SECOND).await;
     let mut sum = 0;
-    let mut answered = 0;
+    let load = Load::start(&limit, &server, 200);
     for _ in 0..50 {
-        answered += drive(&limit, &server, 200, 200 * MS).await;
+        tokio::time::sleep(200 * MS).await;
         sum += limit.snapshot().limit;
     }
-    let mean = sum / 50;
+    let (mean, answered) = (sum / 50, load.done.load(Ordering::Relaxed));
     assert!((15..=60).contains(&mean), "the limit is about {mean}");
     // What it could serve at best is 10 s x 20 / 10.5 ms.
     assert!(answered >= 14_000, "it was kept busy: {answered}");
@@ -144,16 +160,16 @@ async fn a_queue_in_the_server_is_found_and_kept_short() {
 async fn a_baseline_that_was_measured_under_load_does_not_last() {
     fastrand::seed(4);
     // The first that is ever seen of the server is a queue.
-    let (limit, server) = (gradient(200), Server::new(10 * MS, 20));
-    drive(&limit, &server, 300, 120 * SECOND).await;
+    let (limit, server) = (gradient(100), Server::new(50 * MS, 20));
+    drive(&limit, &server, 120, 130 * SECOND).await;
     let found = limit.snapshot().limit;
-    assert!(found <= 120, "it found out that 200 were too many: {found}");
+    assert!(found <= 60, "it found out that 100 were too many: {found}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_is_not_used_does_not_grow() {
     fastrand::seed(5);
-    let server = Server::new(MS, 1_000);
+    let server = Server::new(10 * MS, 1_000);
     for limit in [
         Concurrency::new(Aimd::new().between(1, 10, 1_000).unwrap()),
         Concurrency::new(Gradient::new().between(1, 10, 1_000).unwrap()),
@@ -190,7 +206,11 @@ async fn answers_of_two_kinds_do_not_bring_the_limit_down() {
 }
 
 /// A client whose calls all end in the same way, all together.
-async fn burst(limit: &Concurrency, calls: usize, end: fn() -> Result<Response<Full<Bytes>>, BoxError>) {
+async fn burst(
+    limit: &Concurrency,
+    calls: usize,
+    end: fn() -> Result<Response<Full<Bytes>>, BoxError>,
+) {
     let inner = service_fn(move |_: Request<Empty<Bytes>>| async move {
         tokio::time::sleep(MS).await;
         end()

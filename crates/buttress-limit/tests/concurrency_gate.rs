@@ -107,14 +107,13 @@ proptest! {
                         None => line.push_back(waiter),
                     }
                 }
-                Step::Look => {}
                 Step::Release(at) if !held.is_empty() => drop(held.swap_remove(at % held.len())),
                 Step::Cancel(at) if !line.is_empty() => drop(line.remove(at % line.len())),
                 Step::Resize(to) => {
                     limit.set_limit(to).unwrap();
                     most = to;
                 }
-                Step::Release(_) | Step::Cancel(_) => {}
+                Step::Look | Step::Release(_) | Step::Cancel(_) => {}
             }
             let seen = limit.snapshot();
             let waits = |waiter: &Waiter| !waiter.woken.0.load(Ordering::SeqCst);

@@ -216,7 +216,8 @@ async fn calls_are_let_in_as_they_came_and_each_is_polled_twice_to_get_in() {
             Ok::<_, Infallible>(status(200))
         }
     });
-    let client = ConcurrencyLimitLayer::outbound(limit).wait(Wait::fifo().max(Duration::MAX)).layer(inner);
+    let client =
+        ConcurrencyLimitLayer::outbound(limit).wait(Wait::fifo().max(Duration::MAX)).layer(inner);
     let polls = Arc::new(Mutex::new(0_usize));
     let calls: Vec<_> = (0..CALLS)
         .map(|number| {

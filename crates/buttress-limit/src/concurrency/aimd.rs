@@ -89,7 +89,7 @@ impl Found {
 
     pub(super) fn learn(&mut self, sample: &Sample) -> u32 {
         if sample.overload || sample.latency() > self.aimd.slow {
-            if self.cut_at.is_none_or(|cut_at| sample.began > cut_at) {
+            if self.cut_at.is_none_or(|cut_at| sample.began >= cut_at) {
                 self.cut_at = Some(sample.now);
                 self.limit *= self.aimd.decrease;
             }

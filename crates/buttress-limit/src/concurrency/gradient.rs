@@ -14,16 +14,16 @@ use crate::overload::micros;
 /// they do, calls queue in the service, and it goes down.
 ///
 /// Answers are looked at in rounds, each of at least 10 calls that began in it, so that it lasts a
-/// round trip or longer, and by their median, so that a few very fast or very slow ones decide
-/// nothing. How long answers need is the lowest median seen (the baseline). A round that takes more
-/// than [`tolerance`](Self::tolerance) times as long is slow, and lowers the limit by as much, to
-/// three quarters at most.
+/// round trip or longer, and by the mean of their middle half, so that a few very fast or very slow
+/// ones decide nothing. How long answers need is the lowest such mean seen (the baseline). A round
+/// that takes more than [`tolerance`](Self::tolerance) times as long is slow, and lowers the limit
+/// by as much, to three quarters at most.
 ///
 /// A service that has become slower for a reason of its own would be throttled for that without
-/// end. So each time that the limit was lowered the next round shows if that was of use. If answers
-/// are no faster with less under way, it was no queue that made them slow: the limit goes back up,
-/// and the baseline moves towards what is seen. And from time to time
-/// ([`remeasure`](Self::remeasure)) the limit is lowered for a round to see how fast answers are
+/// end. So each time that the limit was lowered the next round shows if that was of use. Where
+/// answers are no faster with less under way, twice in a row, it was no queue that made them slow:
+/// the limit goes back up, and the baseline moves towards what is seen. And from time to time
+/// ([`remeasure`](Self::remeasure)) the limit is halved for a round to see how fast answers are
 /// with less under way, so that a baseline measured under load does not last.
 ///
 /// 429, 503, 529 and timeouts cut the limit to nine tenths, once per round trip. It rises, by the
@@ -93,8 +93,11 @@ impl Gradient {
 const ROUND: usize = 10;
 /// The most that is kept of a round.
 const KEPT: usize = 64;
-/// What a slow round leaves of the limit, at least.
+/// What a slow round leaves of the limit, at least; and of what is used, while that is tried: less
+/// of a difference would not show.
 const STEEPEST: f64 = 0.75;
+/// What is left of what is used while the baseline is measured again.
+const LOOK: f64 = 0.5;
 /// What an answer of overload leaves of the limit.
 const CUT: f64 = 0.9;
 /// A round that takes this share of the one before, or less, was made faster by having less under
@@ -111,16 +114,19 @@ pub(super) struct Found {
     /// When the baseline was last found true.
     confirmed: u64,
     trial: Option<Trial>,
+    /// Whether the last trial was of no use.
+    in_vain: bool,
     round: Round,
 }
 
 /// The limit was lowered, and the next round shows if that was of use.
 #[derive(Clone, Copy, Debug)]
 struct Trial {
+    /// How long answers took before.
     latency: f64,
-    limit: f64,
-    /// Whether it was lowered only to look.
-    look: bool,
+    before: f64,
+    /// The limit if it was of use; `None` if it was lowered only to look.
+    then: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -134,7 +140,16 @@ impl Found {
     pub(super) fn new(gradient: Gradient) -> Self {
         let round = Round { began: 0, latencies: Vec::with_capacity(KEPT), peak: 0 };
         let limit = f64::from(gradient.bounds.start);
-        Self { gradient, limit, cut_at: None, baseline: None, confirmed: 0, trial: None, round }
+        Self {
+            gradient,
+            limit,
+            cut_at: None,
+            baseline: None,
+            confirmed: 0,
+            trial: None,
+            in_vain: false,
+            round,
+        }
     }
 
     pub(super) fn set(&mut self, limit: u32) -> u32 {
@@ -159,7 +174,7 @@ impl Found {
     }
 
     fn cut(&mut self, sample: &Sample) {
-        if self.cut_at.is_some_and(|cut_at| sample.began <= cut_at) {
+        if self.cut_at.is_some_and(|cut_at| sample.began < cut_at) {
             return;
         }
         self.cut_at = Some(sample.now);
@@ -183,32 +198,36 @@ impl Found {
             return;
         }
         let gradient = self.gradient.tolerance * baseline / latency.max(1.0);
+        let base = self.limit.min(used);
         if gradient < 1.0 {
-            self.lower(gradient.max(STEEPEST), used, latency, false);
+            let then = Some(base * gradient.max(STEEPEST));
+            self.trial = Some(Trial { latency, before: self.limit, then });
+            self.limit = base * STEEPEST;
         } else if now.saturating_sub(self.confirmed) >= self.gradient.remeasure {
-            self.lower(STEEPEST, used, latency, true);
+            self.trial = Some(Trial { latency, before: self.limit, then: None });
+            self.limit = base * LOOK;
         } else {
             self.limit += self.limit.sqrt();
         }
     }
 
-    /// Lowers the limit, from what is used of it, so that it tells.
-    fn lower(&mut self, share: f64, used: f64, latency: f64, look: bool) {
-        self.trial = Some(Trial { latency, limit: self.limit, look });
-        self.limit = self.limit.min(used) * share;
-    }
-
     fn conclude(&mut self, trial: Trial, latency: f64, baseline: f64, now: u64) {
-        let faster = latency <= trial.latency * FASTER;
-        if trial.look {
+        self.limit = trial.before;
+        let Some(then) = trial.then else {
             self.confirmed = now;
-            self.limit = trial.limit;
-        } else if !faster {
-            self.baseline = Some(baseline + (latency - baseline).max(0.0) / 2.0);
-            self.confirmed = now;
-            self.limit = trial.limit;
+            return;
+        };
+        if latency <= trial.latency * FASTER {
+            (self.limit, self.in_vain) = (then, false);
+            return;
         }
-        // Otherwise it stays as low as it was found to be good.
+        // Chance may have it so once; twice in a row, it was no queue that made them slow.
+        self.in_vain = !self.in_vain;
+        if self.in_vain {
+            return;
+        }
+        self.baseline = Some(baseline + (latency - baseline).max(0.0) / 2.0);
+        self.confirmed = now;
     }
 }
 
@@ -220,7 +239,7 @@ impl Round {
         }
     }
 
-    /// The median, once the round has as many calls as it needs.
+    /// The mean of the middle half, once the round has as many calls as it needs.
     #[expect(
         clippy::cast_precision_loss,
         reason = "microseconds of a call are below 2 to the 53rd"
@@ -231,9 +250,10 @@ impl Round {
         if self.latencies.len() < needed {
             return None;
         }
-        let middle = self.latencies.len() / 2;
-        let (_, median, _) = self.latencies.select_nth_unstable(middle);
-        Some(*median as f64)
+        self.latencies.sort_unstable();
+        let quarter = self.latencies.len() / 4;
+        let middle = &self.latencies[quarter..self.latencies.len() - quarter];
+        Some(middle.iter().map(|&latency| latency as f64).sum::<f64>() / middle.len() as f64)
     }
 
     fn restart(&mut self, now: u64) {

@@ -23,22 +23,25 @@ pub struct Judge<C, O, Res> {
     timeouts: bool,
     /// Whether the head was counted as an accept.
     accepted: bool,
+    /// Whether it counts as under way.
+    in_flight: bool,
     judged: PhantomData<fn(&Res)>,
 }
 
 impl<C: Classify<Res>, O: Observer, Res> Judge<C, O, Res> {
-    pub(super) const fn new(
-        meter: Arc<Meter>,
+    pub(super) fn new(
+        (meter, in_flight): (Arc<Meter>, bool),
         clock: Clock,
-        classify: C,
-        observer: O,
-        timeouts: bool,
+        manner: (C, O, bool),
     ) -> Self {
-        Self { meter, clock, classify, observer, timeouts, accepted: false, judged: PhantomData }
+        let (classify, observer, timeouts) = manner;
+        let (accepted, judged) = (false, PhantomData);
+        Self { meter, clock, classify, observer, timeouts, accepted, in_flight, judged }
     }
 
     /// What else went wrong says nothing of how busy the other side is.
     fn count(&mut self, outcome: Outcome, hints: impl FnOnce() -> Hints) {
+        self.end();
         match outcome {
             Outcome::Success | Outcome::Rejected if !self.accepted => {
                 self.accepted = true;
@@ -64,6 +67,20 @@ impl<C: Classify<Response<B>>, O: Observer, B> Judge<C, O, Response<B>> {
     pub(super) fn response(&mut self, response: &Response<B>) {
         let hints = || Hints::read(response.status(), response.headers(), wall());
         self.count(self.classify.response(response), hints);
+    }
+}
+
+impl<C, O, Res> Judge<C, O, Res> {
+    fn end(&mut self) {
+        if std::mem::take(&mut self.in_flight) {
+            self.meter.ended();
+        }
+    }
+}
+
+impl<C, O, Res> Drop for Judge<C, O, Res> {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Meter {
     awake: AtomicBool,
     /// What was accepted while dormant; it stops at [`CREDIT`], so that nothing is written then.
     credit: AtomicU32,
+    /// Calls sent while awake that have no answer yet.
+    in_flight: AtomicU32,
     state: Mutex<Option<Box<Awake>>>,
 }
 
@@ -47,41 +49,47 @@ pub(super) enum Busy {
 
 impl Meter {
     pub(super) const fn new(rule: Rule) -> Self {
-        let (awake, credit) = (AtomicBool::new(false), AtomicU32::new(0));
-        Self { rule, awake, credit, state: Mutex::new(None) }
+        let (credit, in_flight) = (AtomicU32::new(0), AtomicU32::new(0));
+        Self { rule, awake: AtomicBool::new(false), credit, in_flight, state: Mutex::new(None) }
     }
 
     pub(super) fn is_awake(&self) -> bool {
         self.awake.load(Ordering::Acquire)
     }
 
-    /// Whether a call may be sent. `draw` is from 0 to 1 and decides where the rule gives a share.
+    /// Whether a call may be sent, and if it counts as [under way](Self::ended). `draw` is from 0 to 1
+    /// and decides where the rule gives a share.
     ///
     /// While dormant that is one load: neither the clock nor chance is asked.
     pub(super) fn ask(
         &self,
         now: impl FnOnce() -> u64,
         draw: impl FnOnce() -> f64,
-    ) -> Result<(), Refused> {
+    ) -> Result<bool, Refused> {
         if !self.is_awake() {
-            return Ok(());
+            return Ok(false);
         }
         let mut state = self.lock();
-        let Some(awake) = state.as_mut() else { return Ok(()) };
+        let Some(awake) = state.as_mut() else { return Ok(false) };
         let now = now();
         if now.saturating_sub(awake.last_busy) > self.rule.window {
             self.sleep(state);
-            return Ok(());
+            return Ok(false);
         }
-        let (requests, accepts) = awake.window.recent(now);
-        let share = self.rule.share(requests, accepts);
+        let share = self.judge(awake, now);
         if now >= awake.probe_at || draw() >= share {
             awake.probe_at = now.saturating_add(self.rule.probe);
-            return Ok(());
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
+            return Ok(true);
         }
-        awake.window.refused(now);
+        awake.window.unsent(now);
         let retry_after = awake.probe_at.max(awake.asked_until).saturating_sub(now);
         Err(Refused { share, retry_after })
+    }
+
+    /// A call that counted as under way has its answer, or was dropped.
+    pub(super) fn ended(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn accepted(&self, now: impl FnOnce() -> u64) {
@@ -111,7 +119,7 @@ impl Meter {
         if after_all {
             awake.window.revoke(now);
         } else {
-            awake.window.refused(now);
+            awake.window.busy(now);
         }
         if let Some(asked) = asked {
             // Nobody is sent away for longer than anything is remembered.
@@ -128,7 +136,12 @@ impl Meter {
         if now.saturating_sub(awake.last_busy) > self.rule.window {
             return 0.0;
         }
-        let (requests, accepts) = awake.window.recent(now);
+        self.judge(awake, now)
+    }
+
+    fn judge(&self, awake: &mut Awake, now: u64) -> f64 {
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        let (requests, accepts) = awake.window.recent(now).judged(in_flight);
         self.rule.share(requests, accepts)
     }
 

@@ -7,18 +7,18 @@ use buttress_core::SettingError;
 use crate::overload::micros;
 
 /// The accepts and requests rule: calls are refused with the probability
-/// `(requests - k * accepts) / (requests + 8)`.
+/// `(requests - k * accepts) / (requests + 1)`, once there are 10 requests to judge by.
 ///
 /// So about `k` times as many calls are sent as are accepted. (Beyer and others, "Site Reliability
-/// Engineering", chapter 21, "Client-side throttling". The 8 keep the first few busy answers from
-/// deciding anything.)
+/// Engineering", chapter 21, "Client-side throttling".)
 ///
 /// Requests are the calls that were answered, and those that were refused here. One that is still
-/// under way is neither accepted nor turned away, however long it takes.
+/// under way is neither accepted nor turned away, however long it takes; and while many of those
+/// that were sent are not answered, those that were refused count for as much less.
 ///
-/// What counts is what came last: the newest 50 requests, or all within 2 seconds if those are
-/// more, and nothing older than the [window](Self::window). The time after which a service that has
-/// recovered has its calls back grows with the time that is looked back on. A window of fixed
+/// What counts is what came last: the newest 20 requests, or all within a second if those are more,
+/// and nothing older than the [window](Self::window). The time after which a service that has
+/// recovered has its calls back grows with the time that is looked back on, and a window of fixed
 /// length is too long for a client with many calls or too short for one with few.
 #[must_use]
 #[derive(Clone, Copy, Debug)]
@@ -103,14 +103,17 @@ impl Rule {
     }
 
     /// The share of calls that is refused, after so many requests and accepts.
-    #[expect(clippy::cast_precision_loss, reason = "counts of a window are below 2 to the 53rd")]
-    pub(super) fn share(&self, requests: u64, accepts: u64) -> f64 {
-        const PADDING: f64 = 8.0;
-        let (requests, accepts) = (requests as f64, accepts as f64);
+    pub(super) fn share(&self, requests: f64, accepts: f64) -> f64 {
+        if requests < ENOUGH {
+            return 0.0;
+        }
         let surplus = self.k.mul_add(-accepts, requests);
-        (surplus / (requests + PADDING)).clamp(0.0, self.most)
+        (surplus / (requests + 1.0)).clamp(0.0, self.most)
     }
 }
+
+/// Fewer requests than this decide nothing.
+const ENOUGH: f64 = 10.0;
 
 #[cfg(test)]
 mod tests {
@@ -120,7 +123,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_share_is_one_that_the_rule_allows(requests: u64, accepts: u64, k in 1.05..10.0_f64) {
+        fn the_share_is_one_that_the_rule_allows(
+            requests in 0.0..1e12_f64,
+            accepts in 0.0..1e12_f64,
+            k in 1.05..10.0_f64,
+        ) {
             let rule = Rule::new().k(k).unwrap();
             let share = rule.share(requests, accepts);
             prop_assert!((0.0..=0.99).contains(&share), "{share}");
@@ -130,14 +137,15 @@ mod tests {
         }
 
         #[test]
-        fn more_accepts_never_refuse_more(requests in 0..1_u64 << 40, accepts in 0..1_u64 << 40) {
+        fn more_accepts_never_refuse_more(requests in 0.0..1e12_f64, accepts in 0.0..1e12_f64) {
             let rule = Rule::new();
-            prop_assert!(rule.share(requests, accepts + 1) <= rule.share(requests, accepts));
+            prop_assert!(rule.share(requests, accepts + 1.0) <= rule.share(requests, accepts));
         }
     }
 
     #[test]
-    fn one_busy_answer_refuses_a_ninth() {
-        assert!((Rule::new().share(1, 0) - 1.0 / 9.0).abs() < 1e-9);
+    fn a_few_busy_answers_decide_nothing() {
+        assert_eq!(Rule::new().share(9.0, 0.0), 0.0);
+        assert!(Rule::new().share(10.0, 0.0) > 0.9);
     }
 }

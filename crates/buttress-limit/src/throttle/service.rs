@@ -67,19 +67,26 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let head = Head::of(&request);
-        let (meter, clock) = (self.throttling.meter(&(self.key)(head)), self.throttling.clock());
-        let refused = meter.as_ref().and_then(|m| m.ask(|| clock.now(), fastrand::f64).err());
+        let clock = self.throttling.clock();
+        let meter = self.throttling.meter(&(self.key)(head));
+        let asked = meter.map(|meter| (meter.ask(|| clock.now(), fastrand::f64), meter));
         let Manner { refuse, classify, observer, timeouts } = &self.manner;
-        if let Some(refused) = refused {
-            // What the inner service had set apart for this call is let go.
-            self.inner = self.inner.clone();
-            let after = Duration::from_micros(refused.retry_after);
-            let refused = Throttled::new(refused.share, after);
-            observer.refused(&refused);
-            return ResponseFuture::refused(refuse.deliver(refused, head));
-        }
-        let judge = meter
-            .map(|meter| Judge::new(meter, clock, classify.clone(), observer.clone(), *timeouts));
+        let judge = match asked {
+            // There is no room to count calls of this key.
+            None => None,
+            Some((Ok(in_flight), meter)) => {
+                let manner = (classify.clone(), observer.clone(), *timeouts);
+                Some(Judge::new((meter, in_flight), clock, manner))
+            }
+            Some((Err(refused), _)) => {
+                // What the inner service had set apart for this call is let go.
+                self.inner = self.inner.clone();
+                let after = Duration::from_micros(refused.retry_after);
+                let refused = Throttled::new(refused.share, after);
+                observer.refused(&refused);
+                return ResponseFuture::refused(refuse.deliver(refused, head));
+            }
+        };
         ResponseFuture::sent(self.inner.call(request), judge)
     }
 }
