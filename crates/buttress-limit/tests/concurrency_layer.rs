@@ -261,7 +261,7 @@ async fn a_higher_limit_lets_those_in_line_in_at_once() {
     let client = answers(|| Response::new(Script::new().stall()));
     let client = ConcurrencyLimitLayer::outbound(limit.clone()).layer(client);
     let calls: Vec<_> = (0..200).map(|_| tokio::spawn(client.clone().oneshot(get()))).collect();
-    tokio::task::yield_now().await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(limit.snapshot().waiting, 199);
     for up in [10, 3, 200] {
         limit.set_limit(up).unwrap();

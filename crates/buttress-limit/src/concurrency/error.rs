@@ -115,14 +115,22 @@ impl Error for Overloaded {
     }
 }
 
+/// The type is the one that the draft of the `RateLimit` header fields registers for lack of
+/// capacity.
+const PROBLEM: &str = concat!(
+    r#"{"type":"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity","#,
+    r#""title":"too many requests under way","status":503,"#,
+    r#""detail":"the server carries as many requests as it may; try again shortly","#,
+    r#""violated-policies":["concurrency"]}"#,
+);
+
 impl From<&Overloaded> for Refusal {
     fn from(refused: &Overloaded) -> Self {
         Self {
             status: refused.status(),
             retry_after: refused.retry_after,
             title: "too many requests under way",
-            detail: "the server carries as many requests as it may; try again shortly",
-            policy: "concurrency",
+            problem: PROBLEM,
         }
     }
 }

@@ -54,14 +54,22 @@ impl Error for Throttled {
     }
 }
 
+/// The type is the one that the draft of the `RateLimit` header fields registers for lack of
+/// capacity.
+const PROBLEM: &str = concat!(
+    r#"{"type":"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity","#,
+    r#""title":"upstream is busy","status":503,"#,
+    r#""detail":"the upstream mostly says that it is busy, and is spared; try again shortly","#,
+    r#""violated-policies":["throttle"]}"#,
+);
+
 impl From<&Throttled> for Refusal {
     fn from(refused: &Throttled) -> Self {
         Self {
             status: refused.status(),
             retry_after: refused.retry_after,
             title: "upstream is busy",
-            detail: "the upstream mostly says that it is busy, and is spared; try again shortly",
-            policy: "throttle",
+            problem: PROBLEM,
         }
     }
 }
