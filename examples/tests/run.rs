@@ -58,6 +58,22 @@ async fn the_hyper_client_sends_an_upload_again_as_long_as_it_could_be_recorded(
 }
 
 #[tokio::test]
+async fn the_limited_client_spares_a_server_that_is_busy_and_comes_back_to_it() {
+    let printed = output(env!("CARGO_BIN_EXE_limited_client")).await;
+    assert_shows(
+        &printed,
+        &[
+            "client: 40 calls at once, 4 under way at a time at most",
+            "client: 40 of 40 were answered",
+            "server: busy from now on",
+            "were not sent",
+            "server: well again",
+            "client: 50 of 50 were answered",
+        ],
+    );
+}
+
+#[tokio::test]
 async fn the_chat_client_gets_an_answer_to_every_question() {
     let printed = output(env!("CARGO_BIN_EXE_chat")).await;
     assert_shows(

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+mod overload_common;
 
 use std::{
     io,
@@ -21,9 +21,9 @@ use buttress_limit::{
 };
 use buttress_testkit::Script;
 use bytes::Bytes;
-use common::{get, status};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
+use overload_common::{get, status};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 
 /// A server of which the tests say how it behaves.

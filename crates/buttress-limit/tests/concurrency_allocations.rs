@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+mod overload_common;
 
 use std::{
     hint::black_box,
@@ -19,9 +19,9 @@ use buttress_limit::{
 };
 use buttress_testkit::bench::poll_once;
 use bytes::Bytes;
-use common::{answers, fixed, status};
 use http::{Request, Response};
 use http_body_util::{Empty, Full};
+use overload_common::{answers, fixed, status};
 use tower::{Layer, Service};
 
 fn call<S: Service<Request<Empty<Bytes>>>>(service: &mut S) {

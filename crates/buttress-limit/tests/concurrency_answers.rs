@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+mod overload_common;
 
 use buttress_limit::{
     Concurrency, ConcurrencyLimitLayer, Overloaded,
@@ -10,9 +10,9 @@ use buttress_limit::{
 };
 use buttress_testkit::Script;
 use bytes::Bytes;
-use common::{answers, fixed, get, status};
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
+use overload_common::{answers, fixed, get, status};
 use tower::{Layer, ServiceExt};
 
 /// A limit of one, which is used.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+mod overload_common;
 
 use std::{
     convert::Infallible,
@@ -20,9 +20,9 @@ use buttress_limit::{
 };
 use buttress_testkit::{Planted, Replies, Script, Strict};
 use bytes::Bytes;
-use common::{answers, fixed, get, status};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
+use overload_common::{answers, fixed, get, status};
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer as TowerLimit, service_fn};
 
 fn trailers() -> HeaderMap {

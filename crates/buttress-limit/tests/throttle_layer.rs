@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+mod overload_common;
 
 use std::{
     convert::Infallible,
@@ -24,9 +24,9 @@ use buttress_limit::{
 };
 use buttress_testkit::{Contract, Script};
 use bytes::Bytes;
-use common::{answers, get, status};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
+use overload_common::{answers, get, status};
 use tower::{BoxError, Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 
 const SECOND: Duration = Duration::from_secs(1);
