@@ -118,6 +118,16 @@ async fn it_does_nothing_until_the_first_busy_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_is_off_sends_everything() {
+    let (throttling, side) = (Throttling::off(), Side::new(503));
+    let client = ThrottleLayer::new(throttling.clone()).layer(side.clone());
+    assert_eq!(calls(&client, 500).await, 0);
+    assert!(throttling.is_dormant());
+    assert_eq!(side.calls(), 500);
+    Contract::http(ThrottleLayer::new(Throttling::off())).run().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_busy_answer_among_many_good_ones_refuses_nothing() {
     let (throttling, side) = (Throttling::new(Rule::new()), Side::new(200));
     let client = ThrottleLayer::new(throttling.clone()).layer(side.clone());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use buttress::balance::{BalanceError, BalanceErrorKind};
 use buttress_core::{BoxError, Outcome, Phase, TimedOut, cause};
+use buttress_limit::Throttled;
 use buttress_retry::QueueFull;
 use bytes::Bytes;
 use http::{
@@ -27,11 +28,19 @@ pub(crate) struct Answer {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// Whole seconds; told where the status is 503.
+    retry_after: u64,
 }
 
 impl Answer {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), retry_after: 1 }
+    }
+
+    /// Says when to come back: rounded up, so that nobody who obeys comes too early.
+    fn after(self, time: Duration) -> Self {
+        let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
+        Self { retry_after: seconds.max(1), ..self }
     }
 
     /// 200: the request may be forwarded no further and ends here (RFC 9110 section 7.6.2).
@@ -60,6 +69,12 @@ impl Answer {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "gateway_overloaded", message)
     }
 
+    /// 503: the upstream mostly says that it is busy, and is spared.
+    fn throttled() -> Self {
+        let message = "the upstream mostly says that it is busy; the request was not sent";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "upstream_busy", message)
+    }
+
     /// 508: the request has been here before.
     pub(crate) fn circle() -> Self {
         let message = "the request goes in circles: it has passed this gateway too often";
@@ -75,6 +90,12 @@ impl Answer {
             cause::<Overloaded>(&**error).is_some() || cause::<QueueFull>(&**error).is_some();
         if refused {
             return Self::overloaded();
+        }
+        if let Some(full) = cause::<buttress_limit::Overloaded>(&**error) {
+            return Self::overloaded().after(full.retry_after());
+        }
+        if let Some(throttled) = cause::<Throttled>(&**error) {
+            return Self::throttled().after(throttled.retry_after());
         }
         if let Some(error) = cause::<BalanceError>(&**error) {
             return Self::unbalanced(error);
@@ -141,7 +162,7 @@ impl Answer {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after));
         }
         response
     }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, builder::FalseyValueParser, value_parser};
 
 use super::{
-    Forwarded, Upstream,
+    Forwarded, OverloadArguments, Upstream,
     values::{Address, InFlightLimit, Limit, Size, count, duration, percent, workers},
 };
 
@@ -262,6 +262,10 @@ pub struct Arguments {
         value_parser = count
     )]
     pub max_requests: usize,
+
+    /// What is done where there is too much to do.
+    #[command(flatten)]
+    pub overload: OverloadArguments,
 
     /// Time for a client to send the head of its next request, idle connections included
     #[arg(

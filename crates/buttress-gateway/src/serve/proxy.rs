@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use buttress::balance::Served;
+use buttress_limit::concurrency::HeldPermit;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE},
@@ -17,6 +18,7 @@ use super::{
     body::{RequestBody, ResponseBody},
     exchange::{Chain, Exchange, InFlight},
     headers::{self, Forwarded},
+    overload,
     shutdown::Shutdown,
     socket::Ending,
     stack::{Stack, UpstreamBody},
@@ -97,7 +99,10 @@ impl Proxy {
             None => self.stack.send(sent).await,
         };
         let mut response = result.map_err(|error| {
-            tracing::warn!(error = %Chain(&*error), "no answer from an upstream");
+            // A refusal is no news, and there may be very many.
+            if !overload::is_refusal(&error) {
+                tracing::warn!(error = %Chain(&*error), "no answer from an upstream");
+            }
             Answer::of_error(&error)
         })?;
         if let Some(served) = response.extensions().get::<Served>() {
@@ -176,7 +181,8 @@ impl Proxy {
         let protocol = fields.get(UPGRADE).cloned().unwrap_or(upgrade.protocol);
         headers::remove_hop_by_hop(fields);
         announce(fields, protocol);
-        let held = (Arc::clone(&client.place), exchange.take_slot());
+        let permit = response.extensions_mut().remove::<HeldPermit>();
+        let held = (Arc::clone(&client.place), exchange.take_slot(), permit);
         self.shutdown.spawn(async move {
             match tunnel::carry(upgrade.client, upstream).await {
                 Ok((sent, received)) => tracing::debug!(sent, received, "tunnel closed"),

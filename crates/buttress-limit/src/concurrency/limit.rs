@@ -31,6 +31,13 @@ impl Limit {
         checked(limit).map(Self::Fixed)
     }
 
+    /// As many as there is room to count: 2147483647. For a stack in which a setting says whether there
+    /// is a limit.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self::Fixed(MOST)
+    }
+
     pub(super) const fn first(&self) -> u32 {
         match self {
             Self::Fixed(limit) => *limit,

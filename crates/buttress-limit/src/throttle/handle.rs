@@ -22,6 +22,7 @@ struct Meters<K> {
 }
 
 enum Kind<K> {
+    Off,
     One(Arc<Meter>),
     PerKey { keys: Keyed<K, Meter>, rule: Rule },
 }
@@ -31,6 +32,13 @@ impl Throttling {
     #[must_use]
     pub fn new(rule: Rule) -> Self {
         Self::of(Kind::One(Arc::new(Meter::new(rule))))
+    }
+
+    /// None at all: every call is sent, and nothing is counted. For a stack in which a setting says
+    /// whether there is one.
+    #[must_use]
+    pub fn off() -> Self {
+        Self::of(Kind::Off)
     }
 
     /// The share of calls that is refused now, from 0 to 1.
@@ -44,7 +52,7 @@ impl Throttling {
     pub fn is_dormant(&self) -> bool {
         match &self.meters.kind {
             Kind::One(meter) => !meter.is_awake(),
-            Kind::PerKey { .. } => false,
+            Kind::Off | Kind::PerKey { .. } => true,
         }
     }
 }
@@ -70,6 +78,7 @@ impl<K: Hash + Eq + Clone> Throttling<K> {
     pub fn share_of(&self, key: &K) -> f64 {
         let now = self.meters.clock.now();
         match &self.meters.kind {
+            Kind::Off => 0.0,
             Kind::One(meter) => meter.share(now),
             Kind::PerKey { keys, .. } => keys.peek(key, |meter| meter.share(now)).unwrap_or(0.0),
         }
@@ -79,14 +88,16 @@ impl<K: Hash + Eq + Clone> Throttling<K> {
     #[must_use]
     pub fn keys(&self) -> usize {
         match &self.meters.kind {
+            Kind::Off => 0,
             Kind::One(_) => 1,
             Kind::PerKey { keys, .. } => keys.len(),
         }
     }
 
-    /// What judges calls of this key; `None` if there is no room for it.
+    /// What judges calls of this key; `None` if nothing does, or there is no room for it.
     pub(super) fn meter(&self, key: &K) -> Option<Arc<Meter>> {
         match &self.meters.kind {
+            Kind::Off => None,
             Kind::One(meter) => Some(Arc::clone(meter)),
             Kind::PerKey { keys, rule } => keys.with(key, || Meter::new(*rule), Arc::clone),
         }
@@ -112,6 +123,7 @@ impl<K> Clone for Throttling<K> {
 impl<K> fmt::Debug for Throttling<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.meters.kind {
+            Kind::Off => f.write_str("Off"),
             Kind::One(meter) => meter.fmt(f),
             Kind::PerKey { keys, .. } => keys.fmt(f),
         }

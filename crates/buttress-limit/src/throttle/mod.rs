@@ -51,8 +51,8 @@
 //! Inside of retries, so that each attempt is judged, and outside of what chooses an endpoint:
 //! `Retry -> RateLimit -> Throttle -> Balance -> client`; with
 //! [keys](ThrottleLayer::keyed) also for each endpoint or model. A call that it refuses was not sent,
-//! and says so ([`Outcome::NotSent`](buttress_core::Outcome::NotSent)), so that a retry of it costs
-//! nothing of a budget.
+//! and says so ([`Outcome::NotSent`](buttress_core::Outcome::NotSent)), so that it is no failure of
+//! the service in the books of a retry budget.
 //!
 //! # Errors
 //!

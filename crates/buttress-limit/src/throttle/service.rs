@@ -72,7 +72,7 @@ where
         let asked = meter.map(|meter| (meter.ask(|| clock.now(), fastrand::f64), meter));
         let Manner { refuse, classify, observer, timeouts } = &self.manner;
         let judge = match asked {
-            // There is no room to count calls of this key.
+            // Nothing is counted, or there is no room to count calls of this key.
             None => None,
             Some((Ok(in_flight), meter)) => {
                 let manner = (classify.clone(), observer.clone(), *timeouts);
