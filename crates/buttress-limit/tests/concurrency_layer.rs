@@ -360,3 +360,28 @@ async fn an_inbound_layer_answers_and_passes_errors_unchanged() {
     drop(held);
     assert_eq!(client.oneshot(get()).await.unwrap().status(), StatusCode::OK);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_enforced_goes_on_without_a_place_and_is_reported() {
+    fastrand::seed(1);
+    for wait in [false, true] {
+        let (told, limit) = (Told::default(), fixed(1));
+        let layer = ConcurrencyLimitLayer::outbound(limit.clone()).observer(told.clone());
+        let layer = if wait { layer } else { layer.reject() };
+        let held = limit.try_acquire().unwrap();
+        let shadow = layer.clone().enforce(0.0).unwrap().layer(answers(|| status(200)));
+        for _ in 0..100 {
+            assert!(shadow.clone().oneshot(get()).await.is_ok());
+        }
+        assert_eq!(*told.0.lock().unwrap(), vec!["refused: full"; 100]);
+        assert_eq!(limit.snapshot().in_flight, 1);
+        let some = layer.reject().enforce(0.1).unwrap().layer(answers(|| status(200)));
+        let mut refused = 0;
+        for _ in 0..2_000 {
+            refused += usize::from(some.clone().oneshot(get()).await.is_err());
+        }
+        assert!((150..=250).contains(&refused), "{refused} of 2000");
+        drop(held);
+    }
+    assert!(ConcurrencyLimitLayer::outbound(fixed(1)).enforce(1.5).is_err());
+}

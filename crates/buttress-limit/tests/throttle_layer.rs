@@ -362,6 +362,19 @@ async fn an_observer_is_told_of_busy_answers_and_refusals() {
     assert_eq!(told.iter().filter(|event| *event == "woke").count(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_not_enforced_is_sent_and_reported() {
+    fastrand::seed(8);
+    let told = Told::default();
+    let (throttling, side) = (Throttling::new(Rule::new()), Side::new(503));
+    let layer = ThrottleLayer::new(throttling.clone()).observer(told.clone());
+    let client = layer.enforce(0.0).unwrap().layer(side.clone());
+    assert_eq!(calls(&client, 500).await, 0);
+    assert_eq!(side.calls(), 500);
+    let refused = told.0.lock().unwrap().iter().filter(|event| *event == "refused").count();
+    assert!(refused > 400, "{refused} would have been");
+}
+
 #[test]
 fn rules_that_make_no_sense_are_refused_by_name() {
     let name = |result: Result<Rule, buttress_core::SettingError>| result.unwrap_err().setting();

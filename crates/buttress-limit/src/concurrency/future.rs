@@ -5,7 +5,6 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use buttress_core::Classify;
@@ -42,7 +41,7 @@ pin_project! {
         // The call waits in line for its place.
         Waiting { waiting: Pin<Box<Waiting>>, service: S, request: Request<B> },
         // The call has its place, and the inner service is asked to become ready.
-        Readying { permit: Permit, service: S, request: Request<B> },
+        Readying { permit: Option<Permit>, service: S, request: Request<B> },
         // The call is under way.
         Called { #[pin] future: F, permit: Option<Permit> },
         // There was no place.
@@ -63,24 +62,22 @@ impl<S, B, F, A, C, O: Observer> ResponseFuture<S, B, F, A, C, O> {
     }
 
     pub(super) fn readying(
-        permit: Permit,
+        permit: Option<Permit>,
         service: S,
         request: Request<B>,
         manner: Manner<A, C, O>,
     ) -> Self {
-        manner.observer.admitted(Duration::ZERO);
         let connect = request.method() == Method::CONNECT;
         Self { state: State::Readying { permit, service, request }, manner, connect }
     }
 
     pub(super) fn called(
-        permit: Permit,
+        permit: Option<Permit>,
         future: F,
         connect: bool,
         manner: Manner<A, C, O>,
     ) -> Self {
-        manner.observer.admitted(Duration::ZERO);
-        Self { state: State::Called { future, permit: Some(permit) }, manner, connect }
+        Self { state: State::Called { future, permit }, manner, connect }
     }
 
     pub(super) fn refused(
@@ -153,7 +150,7 @@ impl<S, B, F> StateOwn<S, B, F> {
         match result {
             Ok(permit) => {
                 observer.admitted(waiting.waited());
-                State::Readying { permit, service, request }
+                State::Readying { permit: Some(permit), service, request }
             }
             Err(refused) => {
                 observer.refused(&refused);
@@ -167,7 +164,7 @@ impl<S, B, F> StateOwn<S, B, F> {
         S: Service<Request<B>, Future = F>,
     {
         let Self::Readying { permit, mut service, request } = self else { return State::Done };
-        State::Called { future: service.call(request), permit: Some(permit) }
+        State::Called { future: service.call(request), permit }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use buttress_core::ByStatus;
+use buttress_core::{ByStatus, SettingError};
 use tower_layer::Layer;
 
 use super::{Concurrency, ConcurrencyLimit, Mode, Observer, Priority, Shed, Wait};
-use crate::overload::{Answer, Fail, Head, Problem};
+use crate::overload::{Answer, Enforce, Fail, Head, Problem};
 
 type KeyOf<K> = Arc<dyn Fn(Head<'_>) -> K + Send + Sync>;
 type PriorityOf = Arc<dyn Fn(Head<'_>) -> Priority + Send + Sync>;
@@ -27,6 +27,7 @@ pub struct ConcurrencyLimitLayer<K = (), A = Answer, C = ByStatus, O = ()> {
 /// Who a call belongs to, and what becomes of it where no place is free.
 pub(super) struct Rules<K> {
     pub(super) mode: Mode,
+    pub(super) enforce: Enforce,
     pub(super) key: KeyOf<K>,
     pub(super) priority: Option<PriorityOf>,
 }
@@ -82,7 +83,7 @@ impl<K, A> ConcurrencyLimitLayer<K, A> {
         mode: Mode,
         refuse: A,
     ) -> Self {
-        let rules = Rules { mode, key: Arc::new(key), priority: None };
+        let rules = Rules { mode, enforce: Enforce::ALL, key: Arc::new(key), priority: None };
         let manner = Manner { refuse, classify: ByStatus::default(), observer: () };
         Self { limit, rules, manner }
     }
@@ -109,6 +110,18 @@ impl<K, A, C, O> ConcurrencyLimitLayer<K, A, C, O> {
     pub fn shed(mut self, shed: Shed) -> Self {
         self.rules.mode = Mode::Shed(shed);
         self
+    }
+
+    /// The share of refused calls that are refused indeed, from 0 to 1; the others go on without a place,
+    /// and the observer is told of them all the same. Default: 1. With 0 one sees what a setting
+    /// would do.
+    ///
+    /// # Errors
+    ///
+    /// Unless it is from 0 to 1.
+    pub fn enforce(mut self, share: f64) -> Result<Self, SettingError> {
+        self.rules.enforce = Enforce::share(share)?;
+        Ok(self)
     }
 
     /// How important a call is. Default: all alike, [`Priority::FIRST`].
@@ -170,7 +183,7 @@ where
 impl<K> Clone for Rules<K> {
     fn clone(&self) -> Self {
         let (key, priority) = (Arc::clone(&self.key), self.priority.clone());
-        Self { mode: self.mode, key, priority }
+        Self { mode: self.mode, enforce: self.enforce, key, priority }
     }
 }
 

@@ -4,7 +4,9 @@ use std::{
     fmt,
     hash::Hash,
     mem,
+    pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use buttress_core::Classify;
@@ -13,9 +15,9 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    Concurrency, Mode, Observer, Overloaded, Priority, ResponseBody, ResponseFuture,
+    Concurrency, Mode, Observer, Overloaded, Permit, Priority, ResponseBody, ResponseFuture,
     layer::{Manner, Rules},
-    place::Begun,
+    place::{Begun, Waiting},
 };
 use crate::overload::{Deliver, Head};
 
@@ -47,13 +49,24 @@ impl<S, K, A, C, O> ConcurrencyLimit<S, K, A, C, O> {
         &self.limit
     }
 
-    fn begin<B>(&self, request: &Request<B>) -> Begun
+    fn begin<B>(&self, request: &Request<B>) -> Asked
     where
         K: Hash + Eq + Clone,
     {
         let head = Head::of(request);
         let priority = self.rules.priority.as_ref().map_or(Priority::FIRST, |of| of(head));
-        self.limit.begin(&(self.rules.key)(head), self.rules.mode, priority)
+        // Whoever would not be refused in the end does not wait either.
+        let enforced = self.rules.enforce.draw();
+        let mode = match self.rules.mode {
+            Mode::Wait(_) if !enforced => Mode::Reject,
+            mode => mode,
+        };
+        match self.limit.begin(&(self.rules.key)(head), mode, priority) {
+            Begun::Refused(refused) if !enforced => Asked::Unpermitted(refused),
+            Begun::Refused(refused) => Asked::Refused(refused),
+            Begun::Admitted(permit) => Asked::Admitted(permit),
+            Begun::Waiting(waiting) => Asked::Waiting(waiting),
+        }
     }
 }
 
@@ -78,27 +91,42 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let begun = self.begin(&request);
+        let asked = self.begin(&request);
         let manner = self.manner.clone();
-        match (begun, self.rules.mode) {
-            (Begun::Admitted(permit), Mode::Wait(_)) => {
-                ResponseFuture::readying(permit, self.take(), request, manner)
+        let permit = match asked {
+            Asked::Admitted(permit) => {
+                manner.observer.admitted(Duration::ZERO);
+                Some(permit)
             }
-            (Begun::Admitted(permit), _) => {
-                let connect = request.method() == Method::CONNECT;
-                ResponseFuture::called(permit, self.inner.call(request), connect, manner)
+            Asked::Unpermitted(refused) => {
+                manner.observer.refused(&refused);
+                None
             }
-            (Begun::Waiting(waiting), _) => {
+            Asked::Waiting(waiting) => {
                 manner.observer.queued();
-                ResponseFuture::waiting(waiting, self.take(), request, manner)
+                return ResponseFuture::waiting(waiting, self.take(), request, manner);
             }
-            (Begun::Refused(refused), _) => {
+            Asked::Refused(refused) => {
                 // What the inner service had set apart for this call is let go.
                 drop(self.take());
-                ResponseFuture::refused(refused, request, manner)
+                return ResponseFuture::refused(refused, request, manner);
             }
+        };
+        if let Mode::Wait(_) = self.rules.mode {
+            return ResponseFuture::readying(permit, self.take(), request, manner);
         }
+        let connect = request.method() == Method::CONNECT;
+        ResponseFuture::called(permit, self.inner.call(request), connect, manner)
     }
+}
+
+/// What came of asking to be let in.
+enum Asked {
+    Admitted(Permit),
+    Waiting(Pin<Box<Waiting>>),
+    Refused(Overloaded),
+    /// Refused, and let through all the same.
+    Unpermitted(Overloaded),
 }
 
 impl<S: Clone, K, A, C, O> ConcurrencyLimit<S, K, A, C, O> {

@@ -4,12 +4,14 @@
 mod answer;
 mod body;
 mod clock;
+mod enforce;
 mod head;
 mod keyed;
 
 pub(crate) use self::{
     answer::Refusal,
     clock::{Clock, micros, wall},
+    enforce::Enforce,
     keyed::{Keyed, Resting},
 };
 pub use self::{

@@ -2,11 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use buttress_core::ByStatus;
+use buttress_core::{ByStatus, SettingError};
 use tower_layer::Layer;
 
 use super::{Observer, Throttle, Throttling};
-use crate::overload::{Answer, Fail, Head};
+use crate::overload::{Answer, Enforce, Fail, Head};
 
 pub(super) type KeyOf<K> = Arc<dyn Fn(Head<'_>) -> K + Send + Sync>;
 
@@ -34,6 +34,7 @@ pub(super) struct Manner<A, C, O> {
     pub(super) classify: C,
     pub(super) observer: O,
     pub(super) timeouts: bool,
+    pub(super) enforce: Enforce,
 }
 
 impl ThrottleLayer {
@@ -50,7 +51,8 @@ impl<K> ThrottleLayer<K> {
         key: impl Fn(Head<'_>) -> K + Send + Sync + 'static,
     ) -> Self {
         let classify = ByStatus::default();
-        let manner = Manner { refuse: Fail, classify, observer: (), timeouts: false };
+        let manner =
+            Manner { refuse: Fail, classify, observer: (), timeouts: false, enforce: Enforce::ALL };
         Self { throttling, key: Arc::new(key), manner }
     }
 }
@@ -61,16 +63,18 @@ impl<K, A, C, O> ThrottleLayer<K, A, C, O> {
     /// Default: they fail.
     pub fn answer<R>(self, refuse: R) -> ThrottleLayer<K, Answer<R>, C, O> {
         let Self { throttling, key, manner } = self;
-        let Manner { classify, observer, timeouts, .. } = manner;
-        let manner = Manner { refuse: Answer(refuse), classify, observer, timeouts };
+        let Manner { classify, observer, timeouts, enforce, .. } = manner;
+        let refuse = Answer(refuse);
+        let manner = Manner { refuse, classify, observer, timeouts, enforce };
         ThrottleLayer { throttling, key, manner }
     }
 
     /// Judges answers. Default: [`ByStatus`].
     pub fn classify<C2>(self, classify: C2) -> ThrottleLayer<K, A, C2, O> {
         let Self { throttling, key, manner } = self;
-        let Manner { refuse, observer, timeouts, .. } = manner;
-        ThrottleLayer { throttling, key, manner: Manner { refuse, classify, observer, timeouts } }
+        let Manner { refuse, observer, timeouts, enforce, .. } = manner;
+        let manner = Manner { refuse, classify, observer, timeouts, enforce };
+        ThrottleLayer { throttling, key, manner }
     }
 
     /// An answer that does not come in time counts as a busy one. Default: it does not count, for
@@ -80,11 +84,24 @@ impl<K, A, C, O> ThrottleLayer<K, A, C, O> {
         self
     }
 
+    /// The share of refused calls that are refused indeed, from 0 to 1; the others go on,
+    /// and the observer is told of them all the same. Default: 1. With 0 one sees what a setting
+    /// would do.
+    ///
+    /// # Errors
+    ///
+    /// Unless it is from 0 to 1.
+    pub fn enforce(mut self, share: f64) -> Result<Self, SettingError> {
+        self.manner.enforce = Enforce::share(share)?;
+        Ok(self)
+    }
+
     /// Who is told what happens. Default: nobody.
     pub fn observer<O2: Observer>(self, observer: O2) -> ThrottleLayer<K, A, C, O2> {
         let Self { throttling, key, manner } = self;
-        let Manner { refuse, classify, timeouts, .. } = manner;
-        ThrottleLayer { throttling, key, manner: Manner { refuse, classify, observer, timeouts } }
+        let Manner { refuse, classify, timeouts, enforce, .. } = manner;
+        let manner = Manner { refuse, classify, observer, timeouts, enforce };
+        ThrottleLayer { throttling, key, manner }
     }
 }
 

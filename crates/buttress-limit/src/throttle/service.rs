@@ -70,7 +70,7 @@ where
         let clock = self.throttling.clock();
         let meter = self.throttling.meter(&(self.key)(head));
         let asked = meter.map(|meter| (meter.ask(|| clock.now(), fastrand::f64), meter));
-        let Manner { refuse, classify, observer, timeouts } = &self.manner;
+        let Manner { refuse, classify, observer, timeouts, enforce } = &self.manner;
         let judge = match asked {
             // Nothing is counted, or there is no room to count calls of this key.
             None => None,
@@ -79,12 +79,16 @@ where
                 Some(Judge::new((meter, in_flight), clock, manner))
             }
             Some((Err(refused), _)) => {
-                // What the inner service had set apart for this call is let go.
-                self.inner = self.inner.clone();
                 let after = Duration::from_micros(refused.retry_after);
                 let refused = Throttled::new(refused.share, after);
                 observer.refused(&refused);
-                return ResponseFuture::refused(refuse.deliver(refused, head));
+                if enforce.draw() {
+                    // What the inner service had set apart for this call is let go.
+                    self.inner = self.inner.clone();
+                    return ResponseFuture::refused(refuse.deliver(refused, head));
+                }
+                // Had it been refused there would be no answer to count.
+                None
             }
         };
         ResponseFuture::sent(self.inner.call(request), judge)
