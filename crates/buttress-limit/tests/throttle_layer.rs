@@ -5,14 +5,8 @@
 mod overload_common;
 
 use std::{
-    convert::Infallible,
-    future::{Ready, ready},
     io,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU16, AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -26,46 +20,10 @@ use buttress_testkit::{Contract, Script};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
-use overload_common::{answers, get, status};
+use overload_common::{Side, answers, get, status};
 use tower::{BoxError, Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// A side whose answers the test sets, and which counts the calls that reach it.
-#[derive(Clone)]
-struct Side {
-    status: Arc<AtomicU16>,
-    calls: Arc<AtomicUsize>,
-}
-
-impl Side {
-    fn new(status: u16) -> Self {
-        Self { status: Arc::new(AtomicU16::new(status)), calls: Arc::default() }
-    }
-
-    fn says(&self, status: u16) {
-        self.status.store(status, Ordering::Relaxed);
-    }
-
-    fn calls(&self) -> usize {
-        self.calls.load(Ordering::Relaxed)
-    }
-}
-
-impl Service<Request<Empty<Bytes>>> for Side {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<Empty<Bytes>>) -> Self::Future {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        ready(Ok(status(self.status.load(Ordering::Relaxed))))
-    }
-}
 
 /// Makes so many calls, one each 10 ms; returns how many were refused.
 async fn calls<S, B>(client: &S, count: usize) -> usize
@@ -267,40 +225,6 @@ async fn a_grpc_status_in_the_trailers_is_a_busy_answer_after_all() {
     assert!(throttling.is_dormant());
     response.into_body().collect().await.unwrap();
     assert!(!throttling.is_dormant());
-}
-
-#[tokio::test(start_paused = true)]
-async fn keys_are_judged_apart_and_the_layer_shares_what_it_knows() {
-    fastrand::seed(4);
-    let throttling = Throttling::<String>::per_key(Rule::new(), 100).unwrap();
-    let layer = ThrottleLayer::keyed(throttling.clone(), |head| head.uri.path().to_owned());
-    let mut made = 0;
-    for _ in 0..500 {
-        tokio::time::advance(Duration::from_millis(10)).await;
-        // As axum does: a service anew for each call.
-        let client = layer.clone().layer(Side::new(503));
-        made += usize::from(client.oneshot(get()).await.is_err());
-    }
-    assert!(made > 300, "{made} were refused");
-    assert!(throttling.share_of(&"/things".to_owned()) > 0.8);
-    assert_eq!(throttling.share_of(&"/others".to_owned()), 0.0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn keys_are_bounded_and_a_busy_one_is_not_forgotten_for_quiet_ones() {
-    let throttling = Throttling::<String>::per_key(Rule::new(), 4).unwrap();
-    let key = |path: usize| Request::get(format!("/{path}")).body(Empty::<Bytes>::new()).unwrap();
-    let layer = ThrottleLayer::keyed(throttling.clone(), |head| head.uri.path().to_owned());
-    let busy = layer.layer(Side::new(503));
-    for _ in 0..50 {
-        let _ = busy.clone().oneshot(key(0)).await;
-    }
-    let fine = layer.layer(Side::new(200));
-    for path in 1..1_000 {
-        assert!(fine.clone().oneshot(key(path)).await.is_ok());
-    }
-    assert_eq!(throttling.keys(), 4);
-    assert!(throttling.share_of(&"/0".to_owned()) > 0.5);
 }
 
 #[tokio::test(start_paused = true)]

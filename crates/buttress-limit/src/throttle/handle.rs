@@ -31,14 +31,15 @@ impl Throttling {
     /// One judgement for all calls.
     #[must_use]
     pub fn new(rule: Rule) -> Self {
-        Self::of(Kind::One(Arc::new(Meter::new(rule))))
+        let clock = Clock::start();
+        Self::of(Kind::One(Arc::new(Meter::new(rule, clock))), clock)
     }
 
     /// None at all: every call is sent, and nothing is counted. For a stack in which a setting says
     /// whether there is one.
     #[must_use]
     pub fn off() -> Self {
-        Self::of(Kind::Off)
+        Self::of(Kind::Off, Clock::start())
     }
 
     /// The share of calls that is refused now, from 0 to 1.
@@ -60,7 +61,8 @@ impl Throttling {
 impl<K: Hash + Eq + Clone> Throttling<K> {
     /// A judgement for each key, for `max_keys` of them at most.
     ///
-    /// A key is forgotten only to make room for another one, and only while it is dormant. While
+    /// A key is forgotten only to make room for another one, and only if it has not been busy for a
+    /// window. While
     /// more keys than that are busy, calls of further ones are sent and not counted.
     ///
     /// # Errors
@@ -70,7 +72,7 @@ impl<K: Hash + Eq + Clone> Throttling<K> {
         if max_keys == 0 {
             return Err(SettingError::new("throttle.max_keys", "0; it must be at least 1"));
         }
-        Ok(Self::of(Kind::PerKey { keys: Keyed::new(max_keys), rule }))
+        Ok(Self::of(Kind::PerKey { keys: Keyed::new(max_keys), rule }, Clock::start()))
     }
 
     /// The share of calls of this key that is refused now, from 0 to 1.
@@ -99,14 +101,16 @@ impl<K: Hash + Eq + Clone> Throttling<K> {
         match &self.meters.kind {
             Kind::Off => None,
             Kind::One(meter) => Some(Arc::clone(meter)),
-            Kind::PerKey { keys, rule } => keys.with(key, || Meter::new(*rule), Arc::clone),
+            Kind::PerKey { keys, rule } => {
+                keys.with(key, || Meter::new(*rule, self.clock()), Arc::clone)
+            }
         }
     }
 }
 
 impl<K> Throttling<K> {
-    fn of(kind: Kind<K>) -> Self {
-        Self { meters: Arc::new(Meters { kind, clock: Clock::start() }) }
+    fn of(kind: Kind<K>, clock: Clock) -> Self {
+        Self { meters: Arc::new(Meters { kind, clock }) }
     }
 
     pub(super) fn clock(&self) -> Clock {

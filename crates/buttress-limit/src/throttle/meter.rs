@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use super::{Rule, window::Window};
-use crate::overload::Resting;
+use crate::overload::{Clock, Resting};
 
 /// Accepts from before the first busy answer, as far as they count once it comes.
 const CREDIT: u32 = 20;
@@ -14,6 +14,7 @@ const CREDIT: u32 = 20;
 #[derive(Debug)]
 pub(super) struct Meter {
     rule: Rule,
+    clock: Clock,
     awake: AtomicBool,
     /// What was accepted while dormant; it stops at [`CREDIT`], so that nothing is written then.
     credit: AtomicU32,
@@ -48,9 +49,10 @@ pub(super) enum Busy {
 }
 
 impl Meter {
-    pub(super) const fn new(rule: Rule) -> Self {
+    pub(super) const fn new(rule: Rule, clock: Clock) -> Self {
         let (credit, in_flight) = (AtomicU32::new(0), AtomicU32::new(0));
-        Self { rule, awake: AtomicBool::new(false), credit, in_flight, state: Mutex::new(None) }
+        let awake = AtomicBool::new(false);
+        Self { rule, clock, awake, credit, in_flight, state: Mutex::new(None) }
     }
 
     pub(super) fn is_awake(&self) -> bool {
@@ -160,6 +162,9 @@ impl Meter {
 
 impl Resting for Meter {
     fn rests(&self) -> bool {
-        !self.is_awake()
+        // It falls asleep when it is asked, and it may be that nobody asks any more.
+        let now = self.clock.now();
+        let state = self.lock();
+        state.as_ref().is_none_or(|awake| now.saturating_sub(awake.last_busy) > self.rule.window)
     }
 }
