@@ -1,0 +1,82 @@
+//! `RateLimit`, `RateLimit-Policy` and the older headers that say the same.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sfv::{KeyRef, ListSerializer, StringRef};
+
+use crate::{
+    clock::seconds,
+    limiter::{Snapshot, Standing},
+    quota::Quota,
+};
+
+static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+static LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+static LEGACY: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
+
+/// The windows that deny, and when they no longer do. `Retry-After` is not earlier than any of them.
+pub(crate) fn of_denial(headers: &mut HeaderMap, snapshot: &Snapshot) {
+    let violated = windows(snapshot).filter(|(_, standing)| !standing.wait.is_zero());
+    let field = list(violated.map(|(quota, standing)| (quota, standing.remaining, standing.wait)));
+    put(headers, &LIMIT, field.as_ref());
+    put(headers, &POLICY, snapshot.policy().field());
+}
+
+/// All windows, and when their bursts are back. Leaves alone what is there: an upstream's own words
+/// are about an upstream's own quota.
+pub(crate) fn of_admission(headers: &mut HeaderMap, snapshot: &Snapshot) {
+    if headers.contains_key(&LIMIT) || headers.contains_key(&POLICY) {
+        return;
+    }
+    let all = windows(snapshot);
+    let field = list(all.map(|(quota, standing)| (quota, standing.remaining, standing.full)));
+    put(headers, &LIMIT, field.as_ref());
+    put(headers, &POLICY, snapshot.policy().field());
+}
+
+/// `X-RateLimit-Limit`, `-Remaining` and `-Reset`, of the window that has the least left.
+pub(crate) fn legacy(headers: &mut HeaderMap, snapshot: &Snapshot) {
+    if LEGACY.iter().any(|name| headers.contains_key(name)) {
+        return;
+    }
+    let share = |(quota, standing): &(&Quota, &Standing)| {
+        u64::from(standing.remaining) * 1_000_000 / u64::from(quota.max_burst())
+    };
+    let Some((quota, standing)) = windows(snapshot).min_by_key(share) else { return };
+    let reset = if standing.wait.is_zero() { standing.full } else { standing.wait };
+    let values = [u64::from(quota.amount()), u64::from(standing.remaining), seconds(reset)];
+    for (name, value) in LEGACY.iter().zip(values) {
+        headers.insert(name, HeaderValue::from(value));
+    }
+}
+
+fn windows(snapshot: &Snapshot) -> impl Iterator<Item = (&Quota, &Standing)> {
+    snapshot.policy().quotas().iter().zip(snapshot.standings())
+}
+
+/// `"per-minute";r=5;t=30`.
+fn list<'a>(windows: impl Iterator<Item = (&'a Quota, u32, Duration)>) -> Option<HeaderValue> {
+    let (r, t) = (KeyRef::from_str("r").ok()?, KeyRef::from_str("t").ok()?);
+    let mut list = ListSerializer::new();
+    for (quota, remaining, time) in windows {
+        let item = list
+            .bare_item(StringRef::from_str(quota.name()).ok()?)
+            .parameter(r, sfv::Integer::from(remaining));
+        if !time.is_zero() {
+            let time = i64::try_from(seconds(time)).ok()?;
+            let _ = item.parameter(t, sfv::Integer::try_from(time).ok()?);
+        }
+    }
+    HeaderValue::from_str(&list.finish()?).ok()
+}
+
+fn put(headers: &mut HeaderMap, name: &HeaderName, value: Option<&HeaderValue>) {
+    if let Some(value) = value {
+        headers.insert(name.clone(), value.clone());
+    }
+}

@@ -1,0 +1,134 @@
+//! A policy: the quotas that hold for a key, all of them at once.
+
+use std::sync::Arc;
+
+use buttress_core::SettingError;
+use http::HeaderValue;
+use sfv::{KeyRef, ListSerializer, StringRef};
+
+use crate::{clock::seconds, cost::Cost, meter::Meter, quota::Quota};
+
+/// How many windows a policy may have.
+pub(crate) const WINDOWS: usize = 8;
+
+/// The quotas that hold for a key. A request passes if it fits into every one of them, and is
+/// charged to none if it does not.
+///
+/// ```
+/// use buttress_limit::{Policy, Quota};
+///
+/// # fn main() -> Result<(), buttress_limit::SettingError> {
+/// let policy = Policy::new([
+///     Quota::per_minute(500)?,
+///     Quota::per_day(10_000)?,
+///     Quota::tokens_per_minute(200_000)?.strict()?,
+/// ])?;
+/// assert_eq!(policy.quotas().len(), 3);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Policy(Arc<Terms>);
+
+#[derive(Debug)]
+struct Terms {
+    quotas: Box<[Quota]>,
+    meters: Box<[Meter]>,
+    /// `RateLimit-Policy`, written once.
+    field: Option<HeaderValue>,
+    bursts: Cost,
+}
+
+impl Policy {
+    /// These quotas, all of them at once.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, more than eight, or two of one name.
+    pub fn new(quotas: impl IntoIterator<Item = Quota>) -> Result<Self, SettingError> {
+        let quotas: Box<[Quota]> = quotas.into_iter().take(WINDOWS + 1).collect();
+        let wrong = |reason: String| Err(SettingError::new("policy", reason));
+        if quotas.is_empty() || quotas.len() > WINDOWS {
+            return wrong(format!("not 1 to {WINDOWS} quotas"));
+        }
+        for (i, quota) in quotas.iter().enumerate() {
+            if quotas[..i].iter().any(|other| other.name() == quota.name()) {
+                return wrong(format!("two quotas named {:?}; give one another", quota.name()));
+            }
+        }
+        let meters = quotas.iter().map(Quota::meter).collect::<Result<Box<[_]>, _>>()?;
+        let mut bursts = Cost::full();
+        for meter in &meters {
+            let burst = meter.burst().min(bursts.of(meter.unit()));
+            bursts = bursts.with(meter.unit(), u64::from(burst));
+        }
+        let field = field(&quotas);
+        Ok(Self(Arc::new(Terms { quotas, meters, field, bursts })))
+    }
+
+    /// The quotas, in the order in which they were given.
+    #[must_use]
+    pub fn quotas(&self) -> &[Quota] {
+        &self.0.quotas
+    }
+
+    /// The most of each unit that one request may cost; what is not counted is without bound.
+    #[must_use]
+    pub fn most(&self) -> Cost {
+        self.0.bursts
+    }
+
+    pub(crate) fn meters(&self) -> &[Meter] {
+        &self.0.meters
+    }
+
+    /// The value of `RateLimit-Policy`.
+    pub(crate) fn field(&self) -> Option<&HeaderValue> {
+        self.0.field.as_ref()
+    }
+
+    /// The TATs under this policy of a key that has `old` ones under `before`. A window goes on as
+    /// the one of its name, else as the one that counts the same and is spent the most.
+    pub(crate) fn convert(&self, tats: &mut [u64; WINDOWS], before: &Self, now: u64) {
+        let old = *tats;
+        *tats = [0; WINDOWS];
+        let known = || before.quotas().iter().zip(before.meters()).zip(old);
+        for ((quota, meter), tat) in self.quotas().iter().zip(self.meters()).zip(tats) {
+            let same = known().find(|((other, _), _)| other.name() == quota.name());
+            let converted =
+                |((_, other), tat): ((&Quota, &Meter), u64)| meter.convert(other, tat, now);
+            *tat = same.map(converted).unwrap_or_else(|| {
+                let alike = known().filter(|((other, _), _)| other.unit() == quota.unit());
+                alike.map(converted).max().unwrap_or(0)
+            });
+        }
+    }
+}
+
+/// A single quota is a policy; every quota was checked when it was made.
+impl TryFrom<Quota> for Policy {
+    type Error = SettingError;
+
+    fn try_from(quota: Quota) -> Result<Self, SettingError> {
+        Self::new([quota])
+    }
+}
+
+/// `"per-minute";q=60;w=60`, as the draft has it. Requests are the unit that goes without saying.
+fn field(quotas: &[Quota]) -> Option<HeaderValue> {
+    let keys = (KeyRef::from_str("q").ok()?, KeyRef::from_str("w").ok()?);
+    let unit = KeyRef::from_str("qu").ok()?;
+    let mut list = ListSerializer::new();
+    for quota in quotas {
+        let length = i64::try_from(seconds(quota.per())).ok()?;
+        let length = sfv::Integer::try_from(length).ok()?;
+        let item = list
+            .bare_item(StringRef::from_str(quota.name()).ok()?)
+            .parameter(keys.0, sfv::Integer::from(quota.amount()))
+            .parameter(keys.1, length);
+        if quota.unit() != crate::Unit::Requests {
+            let _ = item.parameter(unit, StringRef::from_str(quota.unit().as_str()).ok()?);
+        }
+    }
+    HeaderValue::from_str(&list.finish()?).ok()
+}
