@@ -115,10 +115,10 @@ where
         };
         let frame = ready!(body.as_mut().poll_frame(cx));
         let Some(reader) = this.reader else { return Poll::Ready(frame) };
-        if let Some(Ok(frame)) = &frame {
-            if let Some(data) = frame.data_ref() {
-                reader.data(data);
-            }
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            reader.data(data);
         }
         match &frame {
             None => reader.end(BodyEnd::Complete),

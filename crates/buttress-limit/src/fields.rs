@@ -21,8 +21,9 @@ static LEGACY: [HeaderName; 3] = [
 
 /// The windows that deny, and when they no longer do. `Retry-After` is not earlier than any of them.
 pub(crate) fn of_denial(headers: &mut HeaderMap, snapshot: &Snapshot) {
-    let violated = windows(snapshot).filter(|(_, standing)| !standing.wait.is_zero());
-    let field = list(violated.map(|(quota, standing)| (quota, standing.remaining, standing.wait)));
+    let violated = windows(snapshot).filter(|(_, standing)| !standing.wait().is_zero());
+    let field =
+        list(violated.map(|(quota, standing)| (quota, standing.remaining(), standing.wait())));
     put(headers, &LIMIT, field.as_ref());
     put(headers, &POLICY, snapshot.policy().field());
 }
@@ -34,7 +35,7 @@ pub(crate) fn of_admission(headers: &mut HeaderMap, snapshot: &Snapshot) {
         return;
     }
     let all = windows(snapshot);
-    let field = list(all.map(|(quota, standing)| (quota, standing.remaining, standing.full)));
+    let field = list(all.map(|(quota, standing)| (quota, standing.remaining(), standing.full())));
     put(headers, &LIMIT, field.as_ref());
     put(headers, &POLICY, snapshot.policy().field());
 }
@@ -45,11 +46,11 @@ pub(crate) fn legacy(headers: &mut HeaderMap, snapshot: &Snapshot) {
         return;
     }
     let share = |(quota, standing): &(&Quota, &Standing)| {
-        u64::from(standing.remaining) * 1_000_000 / u64::from(quota.max_burst())
+        u64::from(standing.remaining()) * 1_000_000 / u64::from(quota.max_burst())
     };
     let Some((quota, standing)) = windows(snapshot).min_by_key(share) else { return };
-    let reset = if standing.wait.is_zero() { standing.full } else { standing.wait };
-    let values = [u64::from(quota.amount()), u64::from(standing.remaining), seconds(reset)];
+    let reset = if standing.wait().is_zero() { standing.full() } else { standing.wait() };
+    let values = [u64::from(quota.amount()), u64::from(standing.remaining()), seconds(reset)];
     for (name, value) in LEGACY.iter().zip(values) {
         headers.insert(name, HeaderValue::from(value));
     }

@@ -98,12 +98,12 @@ where
                 settings.observer.learned(ask.key, lesson);
             });
         }
-        if rules.fields {
-            if let Some(snapshot) = limiter.peek(&ask) {
-                fields::of_admission(response.headers_mut(), &snapshot);
-                if rules.legacy {
-                    fields::legacy(response.headers_mut(), &snapshot);
-                }
+        if rules.fields
+            && let Some(snapshot) = limiter.peek(&ask)
+        {
+            fields::of_admission(response.headers_mut(), &snapshot);
+            if rules.legacy {
+                fields::legacy(response.headers_mut(), &snapshot);
             }
         }
         if let Due::Bill(bill) = &due {

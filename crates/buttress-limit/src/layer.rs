@@ -75,11 +75,11 @@ impl<L, R, O> RateLimitLayer<L, R, O> {
     ///
     /// If it is a status that is not of a client error.
     pub fn missing_key(mut self, missing: MissingKey) -> Result<Self, SettingError> {
-        if let MissingKey::Status(status) = missing {
-            if !status.is_client_error() {
-                let reason = format!("{status}, not a status from 400 to 499");
-                return Err(SettingError::new("missing_key", reason));
-            }
+        if let MissingKey::Status(status) = missing
+            && !status.is_client_error()
+        {
+            let reason = format!("{status}, not a status from 400 to 499");
+            return Err(SettingError::new("missing_key", reason));
         }
         self.settings.rules.missing = missing;
         Ok(self)

@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 
 use smallvec::SmallVec;
 
-use crate::{cost::Cost, cost::Unit, key::Key, policy::Policy};
+use crate::{clock::nanos, cost::Cost, cost::Unit, key::Key, policy::Policy};
 
 /// Decides whether a request may pass. Clones decide together.
 ///
@@ -252,21 +252,35 @@ pub struct Snapshot {
 
 /// What one window of a key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Standing {
-    /// How much is left.
-    pub remaining: u32,
-    /// When what was asked for fits; zero if it does.
-    pub wait: Duration,
-    /// When the whole burst is back.
-    pub full: Duration,
+    wait: u64,
+    full: u64,
+    remaining: u32,
 }
 
 impl Standing {
     /// For limiters that implement the trait.
     #[must_use]
-    pub const fn new(remaining: u32, wait: Duration, full: Duration) -> Self {
-        Self { remaining, wait, full }
+    pub fn new(remaining: u32, wait: Duration, full: Duration) -> Self {
+        Self { wait: nanos(wait), full: nanos(full), remaining }
+    }
+
+    /// How much is left.
+    #[must_use]
+    pub const fn remaining(&self) -> u32 {
+        self.remaining
+    }
+
+    /// When what was asked for fits; zero if it does.
+    #[must_use]
+    pub const fn wait(&self) -> Duration {
+        Duration::from_nanos(self.wait)
+    }
+
+    /// When the whole burst is back.
+    #[must_use]
+    pub const fn full(&self) -> Duration {
+        Duration::from_nanos(self.full)
     }
 }
 
@@ -292,6 +306,6 @@ impl Snapshot {
     /// The names of the windows into which the request does not fit.
     pub fn violated(&self) -> impl Iterator<Item = &str> {
         let windows = self.policy.quotas().iter().zip(&self.standings);
-        windows.filter(|(_, standing)| !standing.wait.is_zero()).map(|(quota, _)| quota.name())
+        windows.filter(|(_, standing)| !standing.wait().is_zero()).map(|(quota, _)| quota.name())
     }
 }

@@ -97,10 +97,13 @@ impl Policy {
             let same = known().find(|((other, _), _)| other.name() == quota.name());
             let converted =
                 |((_, other), tat): ((&Quota, &Meter), u64)| meter.convert(other, tat, now);
-            *tat = same.map(converted).unwrap_or_else(|| {
-                let alike = known().filter(|((other, _), _)| other.unit() == quota.unit());
-                alike.map(converted).max().unwrap_or(0)
-            });
+            *tat = same.map_or_else(
+                || {
+                    let alike = known().filter(|((other, _), _)| other.unit() == quota.unit());
+                    alike.map(converted).max().unwrap_or(0)
+                },
+                converted,
+            );
         }
     }
 }

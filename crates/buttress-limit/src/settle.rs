@@ -54,8 +54,10 @@ pub trait Watch {
 #[derive(Clone)]
 pub struct Bill {
     charged: Cost,
-    pay: Arc<Mutex<Option<Box<dyn FnOnce(Cost) + Send>>>>,
+    pay: Arc<Mutex<Option<Pay>>>,
 }
+
+type Pay = Box<dyn FnOnce(Cost) + Send>;
 
 impl Bill {
     pub(crate) fn new(charged: Cost, pay: impl FnOnce(Cost) + Send + 'static) -> Self {
