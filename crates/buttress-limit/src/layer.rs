@@ -48,7 +48,7 @@ impl<L: Limiter> RateLimitLayer<L> {
     /// In front of somebody else's server: one quota for all requests, in which they wait in line
     /// for up to 30 seconds, and which learns from what the server says of it.
     pub fn outbound(limiter: L) -> Self {
-        let mut rules = Rules::new(Global);
+        let mut rules = Rules::new(Global::new());
         rules.learn = Some(Learn::new());
         rules.waiting(Duration::from_secs(30));
         Self::with(limiter, rules)

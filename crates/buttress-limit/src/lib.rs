@@ -46,7 +46,7 @@ pub use self::{
     limiter::{Ask, Denied, DeniedKind, Lesson, Limiter, Snapshot, Standing, Ticket, Tier, Wait},
     local::Local,
     observer::Observer,
-    policy::Policy,
+    policy::{IntoPolicy, Policy},
     quota::Quota,
     rules::MissingKey,
     service::RateLimit,

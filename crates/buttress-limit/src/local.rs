@@ -18,7 +18,7 @@ use crate::{
     cost::Cost,
     key::Key,
     limiter::{Ask, Denied, Lesson, Limiter, Snapshot, Ticket, Tier, Wait},
-    policy::Policy,
+    policy::{IntoPolicy, Policy},
     store::{Room, Shard},
 };
 
@@ -80,12 +80,8 @@ impl Local {
     /// # Errors
     ///
     /// As [`Policy::new`].
-    pub fn new<P>(policy: P) -> Result<Self, SettingError>
-    where
-        P: TryInto<Policy>,
-        SettingError: From<P::Error>,
-    {
-        let tiers = vec![policy.try_into()?];
+    pub fn new(policy: impl IntoPolicy) -> Result<Self, SettingError> {
+        let tiers = vec![policy.into_policy()?];
         Ok(Self::of(Settings { tiers, keys: 100_000, overflow: 4_096, waiters: 65_536 }))
     }
 
@@ -95,11 +91,7 @@ impl Local {
     /// # Errors
     ///
     /// As [`Policy::new`], and if there are 65536 already.
-    pub fn tier<P>(self, policy: P) -> Result<Self, SettingError>
-    where
-        P: TryInto<Policy>,
-        SettingError: From<P::Error>,
-    {
+    pub fn tier(self, policy: impl IntoPolicy) -> Result<Self, SettingError> {
         let mut settings = self.shared.settings.clone();
         if settings.tiers.len() > usize::from(u16::MAX) {
             return Err(SettingError::new(
@@ -107,7 +99,7 @@ impl Local {
                 "one more than the 65536 that can be told apart",
             ));
         }
-        settings.tiers.push(policy.try_into()?);
+        settings.tiers.push(policy.into_policy()?);
         Ok(Self::of(settings))
     }
 

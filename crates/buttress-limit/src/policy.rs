@@ -108,12 +108,25 @@ impl Policy {
     }
 }
 
-/// A single quota is a policy; every quota was checked when it was made.
-impl TryFrom<Quota> for Policy {
-    type Error = SettingError;
+/// What a limiter takes for a policy: a [`Policy`], or a single [`Quota`].
+pub trait IntoPolicy {
+    /// The policy.
+    ///
+    /// # Errors
+    ///
+    /// As [`Policy::new`].
+    fn into_policy(self) -> Result<Policy, SettingError>;
+}
 
-    fn try_from(quota: Quota) -> Result<Self, SettingError> {
-        Self::new([quota])
+impl IntoPolicy for Policy {
+    fn into_policy(self) -> Result<Policy, SettingError> {
+        Ok(self)
+    }
+}
+
+impl IntoPolicy for Quota {
+    fn into_policy(self) -> Result<Policy, SettingError> {
+        Policy::new([self])
     }
 }
 

@@ -43,6 +43,14 @@ impl<F: Fn(&Head<'_>) -> Option<Key>> RequestKey for F {
 #[non_exhaustive]
 pub struct Global;
 
+impl Global {
+    /// One for all.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
 impl RequestKey for Global {
     fn key(&self, _: &Head<'_>) -> Option<Key> {
         Some(Key::GLOBAL)
