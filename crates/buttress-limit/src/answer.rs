@@ -13,6 +13,7 @@ use crate::{
     fields,
     head::Head,
     limiter::{Denied, DeniedKind},
+    problem,
 };
 
 /// The body of an answer: some text, or a body as the inner service has them.
@@ -49,6 +50,9 @@ pub struct Standard {
     pub(crate) jitter: Duration,
 }
 
+/// How many headers a denial has, without the older ones.
+const FIELDS: usize = 5;
+
 impl<B> Respond<B> for Standard {
     fn respond(&self, denied: &Denied, head: &Head<'_>) -> Response<Answer<B>> {
         let after = denied.retry_after().map(|after| after.saturating_add(self.jitter()));
@@ -59,6 +63,7 @@ impl<B> Respond<B> for Standard {
         let mut response = Response::new(Answer::Text(self.problem(status, denied)));
         *response.status_mut() = status;
         let headers = response.headers_mut();
+        headers.reserve(FIELDS);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(after) = after {
@@ -84,36 +89,25 @@ impl Standard {
         }
     }
 
-    /// The types that the draft registers, with the titles that go with them.
     fn problem(&self, status: StatusCode, denied: &Denied) -> Bytes {
-        let (kind, title) = match status {
-            StatusCode::SERVICE_UNAVAILABLE => (
-                "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
-                "Request cannot be satisfied due to temporary server capacity constraints",
-            ),
-            _ => (
-                "https://iana.org/assignments/http-problem-types#quota-exceeded",
-                "Request cannot be satisfied as assigned quota has been exceeded",
-            ),
+        let Some(snapshot) = denied.snapshot() else {
+            return problem::of(status, denied.kind(), []);
         };
-        let names = denied.snapshot().into_iter().flat_map(|snapshot| snapshot.violated());
-        let names: Vec<String> = names.map(quoted).collect();
-        let status = status.as_u16();
-        format!(
-            r#"{{"type":"{kind}","title":"{title}","status":{status},"detail":"{denied}","violated-policies":[{}]}}"#,
-            names.join(",")
-        )
-        .into()
+        let mut violated = snapshot.standings().iter().enumerate();
+        let mut violated = violated.by_ref().filter(|(_, standing)| !standing.wait().is_zero());
+        // A single window whose quota is spent is what most denials are.
+        if let (Some((window, _)), None) = (violated.next(), violated.next())
+            && denied.kind() == DeniedKind::Quota
+            && status == StatusCode::TOO_MANY_REQUESTS
+        {
+            return snapshot.policy().problem(window);
+        }
+        problem::of(status, denied.kind(), snapshot.violated())
     }
 
     fn jitter(&self) -> Duration {
         if self.jitter.is_zero() { Duration::ZERO } else { self.jitter.mul_f64(fastrand::f64()) }
     }
-}
-
-/// A JSON string of a quota's name, which is printable ASCII.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// A gRPC answer that is all trailers. HTTP says 200; what counts is the status.
@@ -161,11 +155,6 @@ pub(crate) fn keyless<B>(status: StatusCode, head: &Head<'_>) -> Response<Answer
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     *response.status_mut() = status;
     response
-}
-
-/// Puts the denial where an outer layer finds it.
-pub(crate) fn mark<B>(response: &mut Response<B>, denied: Denied) {
-    response.extensions_mut().insert(denied);
 }
 
 /// Whether a cache answered: then it says nothing about the quota of now.

@@ -19,7 +19,7 @@ pin_project! {
     pub struct ResponseBody<B> {
         #[pin]
         inner: Inner<B>,
-        reader: Option<Reader>,
+        reader: Option<Box<Reader>>,
     }
 }
 
@@ -52,7 +52,7 @@ impl<B: Body> ResponseBody<B> {
         if body.is_end_stream() {
             reader.end(BodyEnd::Complete);
         }
-        Self { inner: Inner::Body { body }, reader: Some(reader) }
+        Self { inner: Inner::Body { body }, reader: Some(Box::new(reader)) }
     }
 }
 

@@ -1,9 +1,8 @@
 //! `RateLimit`, `RateLimit-Policy` and the older headers that say the same.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use sfv::{KeyRef, ListSerializer, StringRef};
 
 use crate::{
     clock::seconds,
@@ -21,9 +20,9 @@ static LEGACY: [HeaderName; 3] = [
 
 /// The windows that deny, and when they no longer do. `Retry-After` is not earlier than any of them.
 pub(crate) fn of_denial(headers: &mut HeaderMap, snapshot: &Snapshot) {
-    let violated = windows(snapshot).filter(|(_, standing)| !standing.wait().is_zero());
+    let violated = named(snapshot).filter(|(_, standing)| !standing.wait().is_zero());
     let field =
-        list(violated.map(|(quota, standing)| (quota, standing.remaining(), standing.wait())));
+        list(violated.map(|(name, standing)| (name, standing.remaining(), standing.wait())));
     put(headers, &LIMIT, field.as_ref());
     put(headers, &POLICY, snapshot.policy().field());
 }
@@ -34,8 +33,8 @@ pub(crate) fn of_admission(headers: &mut HeaderMap, snapshot: &Snapshot) {
     if headers.contains_key(&LIMIT) || headers.contains_key(&POLICY) {
         return;
     }
-    let all = windows(snapshot);
-    let field = list(all.map(|(quota, standing)| (quota, standing.remaining(), standing.full())));
+    let all = named(snapshot);
+    let field = list(all.map(|(name, standing)| (name, standing.remaining(), standing.full())));
     put(headers, &LIMIT, field.as_ref());
     put(headers, &POLICY, snapshot.policy().field());
 }
@@ -56,24 +55,25 @@ pub(crate) fn legacy(headers: &mut HeaderMap, snapshot: &Snapshot) {
     }
 }
 
+fn named(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &Standing)> {
+    snapshot.policy().names().iter().map(String::as_str).zip(snapshot.standings())
+}
+
 fn windows(snapshot: &Snapshot) -> impl Iterator<Item = (&Quota, &Standing)> {
     snapshot.policy().quotas().iter().zip(snapshot.standings())
 }
 
-/// `"per-minute";r=5;t=30`.
-fn list<'a>(windows: impl Iterator<Item = (&'a Quota, u32, Duration)>) -> Option<HeaderValue> {
-    let (r, t) = (KeyRef::from_str("r").ok()?, KeyRef::from_str("t").ok()?);
-    let mut list = ListSerializer::new();
-    for (quota, remaining, time) in windows {
-        let item = list
-            .bare_item(StringRef::from_str(quota.name()).ok()?)
-            .parameter(r, sfv::Integer::from(remaining));
+/// `"per-minute";r=5;t=30`. The numbers are integers as structured fields have them.
+fn list<'a>(windows: impl Iterator<Item = (&'a str, u32, Duration)>) -> Option<HeaderValue> {
+    let mut text = String::with_capacity(48);
+    for (name, remaining, time) in windows {
+        let comma = if text.is_empty() { "" } else { ", " };
+        write!(text, "{comma}{name};r={remaining}").ok()?;
         if !time.is_zero() {
-            let time = i64::try_from(seconds(time)).ok()?;
-            let _ = item.parameter(t, sfv::Integer::try_from(time).ok()?);
+            write!(text, ";t={}", seconds(time)).ok()?;
         }
     }
-    HeaderValue::from_str(&list.finish()?).ok()
+    (!text.is_empty()).then(|| HeaderValue::try_from(text).ok())?
 }
 
 fn put(headers: &mut HeaderMap, name: &HeaderName, value: Option<&HeaderValue>) {

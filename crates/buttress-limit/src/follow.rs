@@ -6,7 +6,7 @@ use http::{Request, Response};
 use http_body::Body;
 
 use crate::{
-    answer::{Answer, Respond, mark},
+    answer::{Answer, Respond},
     body::{Reader, ResponseBody},
     cost::Cost,
     fields,
@@ -39,7 +39,9 @@ impl<R, O: Observer> Settings<R, O> {
         R: Respond<B>,
     {
         let mut response = self.respond.respond(&denied, head);
-        mark(&mut response, denied);
+        if self.rules.marked {
+            response.extensions_mut().insert(denied);
+        }
         response
     }
 }
@@ -72,7 +74,7 @@ where
         ask: Ask,
         ticket: Option<Ticket>,
         request: &mut Request<B>,
-    ) -> Option<Self> {
+    ) -> Option<Box<Self>> {
         if !settings.rules.follows_up() {
             return None;
         }
@@ -86,7 +88,7 @@ where
             }
             Some(ticket) => Due::Ticket(ticket),
         };
-        Some(Self { limiter, settings, ask, due })
+        Some(Box::new(Self { limiter, settings, ask, due }))
     }
 
     pub(crate) fn answered<B: Body>(self, mut response: Response<B>) -> Response<ResponseBody<B>> {

@@ -42,21 +42,21 @@ pin_project! {
     #[project = StateProj]
     enum State<S, B, RB, L: Limiter, R, O, F> {
         // The layer has an answer of its own.
-        Answered { response: Option<Response<ResponseBody<RB>>> },
+        Answered { response: Option<Box<Response<ResponseBody<RB>>>> },
         // The request waits for the quota, and then for the inner service.
         Held { held: Pin<Box<Held<S, B, L, R, O>>> },
         // The inner service was called.
-        Called { #[pin] future: F, follow: Option<Follow<L, R, O>> },
+        Called { #[pin] future: F, follow: Option<Box<Follow<L, R, O>>> },
     }
 }
 
 impl<S, B, RB, L: Limiter, R, O, F> ResponseFuture<S, B, RB, L, R, O, F> {
     pub(crate) fn answered(response: Response<Answer<RB>>) -> Self {
-        let response = Some(response.map(ResponseBody::answer));
+        let response = Some(Box::new(response.map(ResponseBody::answer)));
         Self { state: State::Answered { response } }
     }
 
-    pub(crate) const fn called(future: F, follow: Option<Follow<L, R, O>>) -> Self {
+    pub(crate) const fn called(future: F, follow: Option<Box<Follow<L, R, O>>>) -> Self {
         Self { state: State::Called { future, follow } }
     }
 
@@ -84,14 +84,14 @@ where
                 StateProj::Answered { response } => {
                     return response
                         .take()
-                        .map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
+                        .map_or(Poll::Pending, |response| Poll::Ready(Ok(*response)));
                 }
                 // Held => Called | Answered
                 StateProj::Held { held } => match ready!(held.as_mut().poll(cx))? {
                     Sent::Away(future, follow) => State::Called { future, follow },
-                    Sent::Refused(response) => {
-                        State::Answered { response: Some(response.map(ResponseBody::answer)) }
-                    }
+                    Sent::Refused(response) => State::Answered {
+                        response: Some(Box::new(response.map(ResponseBody::answer))),
+                    },
                 },
                 // Called: done
                 StateProj::Called { future, follow } => {
@@ -178,7 +178,7 @@ impl<S, B, L: Limiter, R, O: Observer> Held<S, B, L, R, O> {
     fn poll<RB>(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Sent<S::Future, Option<Follow<L, R, O>>, RB>, S::Error>>
+    ) -> Poll<Result<Sent<S::Future, Option<Box<Follow<L, R, O>>>, RB>, S::Error>>
     where
         S: Service<Request<B>, Response = Response<RB>>,
         L: Send + Sync + 'static,

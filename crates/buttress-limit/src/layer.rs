@@ -51,6 +51,7 @@ impl<L: Limiter> RateLimitLayer<L> {
         let mut rules = Rules::new(Global::new());
         rules.learn = Some(Learn::new());
         rules.waiting(Duration::from_secs(30));
+        rules.marked = true;
         Self::with(limiter, rules)
     }
 
@@ -229,6 +230,13 @@ impl<L, R, O> RateLimitLayer<L, R, O> {
         let Self { limiter, settings: Settings { rules, observer, .. } } = self;
         let respond = RespondWith(respond);
         RateLimitLayer { limiter, settings: Settings { rules, respond, observer } }
+    }
+
+    /// Puts the [`Denied`] into the extensions of answers to requests that are refused, by which they
+    /// are told from the inner service's own. Default: outbound yes, inbound no.
+    pub const fn marked(mut self, yes: bool) -> Self {
+        self.settings.rules.marked = yes;
+        self
     }
 
     /// Is told what happens.

@@ -20,6 +20,7 @@ mod observer;
 #[cfg(feature = "openai")]
 mod openai;
 mod policy;
+mod problem;
 mod quota;
 mod rules;
 mod service;

@@ -183,11 +183,23 @@ impl DeniedKind {
             Self::Unavailable => "unavailable",
         }
     }
+
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::Quota => "the quota is spent",
+            Self::WaitTooLong => "the wait for the quota would be too long",
+            Self::QueueFull => "too many requests wait for the quota",
+            Self::CostTooLarge => "the request costs more than the quota ever allows at once",
+            Self::Paused => "the upstream asked to be left alone",
+            Self::Unavailable => "the limiter could not be asked",
+        }
+    }
 }
 
 /// A request was not admitted; nothing was charged.
 ///
-/// The layer puts it into the extensions of its answer.
+/// Outbound, the layer puts it into the extensions of its answer; see
+/// [`marked`](crate::RateLimitLayer::marked).
 #[derive(Clone, Debug)]
 pub struct Denied {
     kind: DeniedKind,
@@ -230,14 +242,7 @@ impl Denied {
 
 impl std::fmt::Display for Denied {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self.kind {
-            DeniedKind::Quota => "the quota is spent",
-            DeniedKind::WaitTooLong => "the wait for the quota would be too long",
-            DeniedKind::QueueFull => "too many requests wait for the quota",
-            DeniedKind::CostTooLarge => "the request costs more than the quota ever allows at once",
-            DeniedKind::Paused => "the upstream asked to be left alone",
-            DeniedKind::Unavailable => "the limiter could not be asked",
-        })
+        f.write_str(self.kind.reason())
     }
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use buttress_core::SettingError;
-use http::HeaderValue;
-use sfv::{KeyRef, ListSerializer, StringRef};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use sfv::{ItemSerializer, KeyRef, ListSerializer, StringRef};
 
-use crate::{clock::seconds, cost::Cost, meter::Meter, quota::Quota};
+use crate::{clock::seconds, cost::Cost, limiter::DeniedKind, meter::Meter, problem, quota::Quota};
 
 /// How many windows a policy may have.
 pub(crate) const WINDOWS: usize = 8;
@@ -36,6 +37,9 @@ struct Terms {
     meters: Box<[Meter]>,
     /// `RateLimit-Policy`, written once.
     field: Option<HeaderValue>,
+    /// The names as strings of a structured field, and the problem of each window alone.
+    names: Box<[String]>,
+    problems: Box<[Bytes]>,
     bursts: Cost,
 }
 
@@ -62,8 +66,11 @@ impl Policy {
             let burst = meter.burst().min(bursts.of(meter.unit()));
             bursts = bursts.with(meter.unit(), u64::from(burst));
         }
-        let field = field(&quotas);
-        Ok(Self(Arc::new(Terms { quotas, meters, field, bursts })))
+        let (field, names) = (field(&quotas), quotas.iter().filter_map(name).collect());
+        let (status, kind) = (StatusCode::TOO_MANY_REQUESTS, DeniedKind::Quota);
+        let problems =
+            quotas.iter().map(|quota| problem::of(status, kind, [quota.name()])).collect();
+        Ok(Self(Arc::new(Terms { quotas, meters, field, names, problems, bursts })))
     }
 
     /// The quotas, in the order in which they were given.
@@ -85,6 +92,16 @@ impl Policy {
     /// The value of `RateLimit-Policy`.
     pub(crate) fn field(&self) -> Option<&HeaderValue> {
         self.0.field.as_ref()
+    }
+
+    /// The names of the quotas, as strings of a structured field.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.0.names
+    }
+
+    /// The problem of a request for which this window's quota is spent.
+    pub(crate) fn problem(&self, window: usize) -> Bytes {
+        self.0.problems.get(window).cloned().unwrap_or_default()
     }
 
     /// The TATs under this policy of a key that has `old` ones under `before`. A window goes on as
@@ -128,6 +145,11 @@ impl IntoPolicy for Quota {
     fn into_policy(self) -> Result<Policy, SettingError> {
         Policy::new([self])
     }
+}
+
+/// `"per-minute"`. A name that no field can have is refused where the quota is named.
+fn name(quota: &Quota) -> Option<String> {
+    Some(ItemSerializer::new().bare_item(StringRef::from_str(quota.name()).ok()?).finish())
 }
 
 /// `"per-minute";q=60;w=60`, as the draft has it. Requests are the unit that goes without saying.

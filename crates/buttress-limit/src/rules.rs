@@ -46,6 +46,7 @@ pub(crate) struct Rules {
     pub(crate) learn: Option<Learn>,
     pub(crate) settle: Option<Arc<dyn Settle + Send + Sync>>,
     pub(crate) billed: bool,
+    pub(crate) marked: bool,
 }
 
 /// What the rules say of a request.
@@ -73,6 +74,7 @@ impl Rules {
             learn: None,
             settle: None,
             billed: false,
+            marked: false,
         }
     }
 

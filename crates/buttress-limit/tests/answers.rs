@@ -37,7 +37,7 @@ fn numbers(all: &[(&str, i64)]) -> Vec<(String, i64)> {
 async fn a_denial_says_which_window_and_when_to_come_back() {
     let policy = [Quota::per_minute(2).unwrap(), Quota::per_day(100).unwrap()];
     let limiter = Local::new(Policy::new(policy).unwrap()).unwrap();
-    let service = RateLimitLayer::inbound(limiter).layer(server().0);
+    let service = RateLimitLayer::inbound(limiter).marked(true).layer(server().0);
     for _ in 0..2 {
         let response = service.clone().oneshot(get("/")).await.unwrap();
         assert_eq!(response.status(), 200);
