@@ -9,7 +9,6 @@ use http::{
 };
 
 use crate::{
-    clock::seconds,
     fields,
     head::Head,
     limiter::{Denied, DeniedKind},
@@ -66,8 +65,8 @@ impl<B> Respond<B> for Standard {
         headers.reserve(FIELDS);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(after) = after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(after)));
+        if let Some(after) = after.and_then(fields::retry_after) {
+            headers.insert(RETRY_AFTER, after);
         }
         if let Some(snapshot) = denied.snapshot() {
             fields::of_denial(headers, snapshot);

@@ -32,6 +32,7 @@ pin_project! {
 }
 
 impl<B> ResponseBody<B> {
+    #[inline]
     pub(crate) fn plain(body: B) -> Self {
         Self { inner: Inner::Body { body }, reader: None }
     }

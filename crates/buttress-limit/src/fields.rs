@@ -1,8 +1,9 @@
 //! `RateLimit`, `RateLimit-Policy` and the older headers that say the same.
 
-use std::{fmt::Write, time::Duration};
+use std::{io::Write, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 use crate::{
     clock::seconds,
@@ -65,7 +66,7 @@ fn windows(snapshot: &Snapshot) -> impl Iterator<Item = (&Quota, &Standing)> {
 
 /// `"per-minute";r=5;t=30`. The numbers are integers as structured fields have them.
 fn list<'a>(windows: impl Iterator<Item = (&'a str, u32, Duration)>) -> Option<HeaderValue> {
-    let mut text = String::with_capacity(48);
+    let mut text = Text::new();
     for (name, remaining, time) in windows {
         let comma = if text.is_empty() { "" } else { ", " };
         write!(text, "{comma}{name};r={remaining}").ok()?;
@@ -73,7 +74,17 @@ fn list<'a>(windows: impl Iterator<Item = (&'a str, u32, Duration)>) -> Option<H
             write!(text, ";t={}", seconds(time)).ok()?;
         }
     }
-    (!text.is_empty()).then(|| HeaderValue::try_from(text).ok())?
+    (!text.is_empty()).then(|| HeaderValue::from_bytes(&text).ok())?
+}
+
+/// A value that is written before it is known how long it gets.
+type Text = SmallVec<[u8; 96]>;
+
+/// The value of `Retry-After`.
+pub(crate) fn retry_after(after: Duration) -> Option<HeaderValue> {
+    let mut text = Text::new();
+    write!(text, "{}", seconds(after)).ok()?;
+    HeaderValue::from_bytes(&text).ok()
 }
 
 fn put(headers: &mut HeaderMap, name: &HeaderName, value: Option<&HeaderValue>) {

@@ -51,6 +51,7 @@ pin_project! {
 }
 
 impl<S, B, RB, L: Limiter, R, O, F> ResponseFuture<S, B, RB, L, R, O, F> {
+    #[cold]
     pub(crate) fn answered(response: Response<Answer<RB>>) -> Self {
         let response = Some(Box::new(response.map(ResponseBody::answer)));
         Self { state: State::Answered { response } }
@@ -76,6 +77,7 @@ where
 {
     type Output = Result<Response<ResponseBody<RB>>, S::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {

@@ -82,6 +82,7 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S, B, RB, L, R, O, S::Future>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         if !self.lazy {
             ready!(self.inner.poll_ready(cx))?;
@@ -89,6 +90,7 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let head = Head::of(&request);
         let ask = match self.settings.rules.question(&head) {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_limit::{Local, PeerAddr, Quota, RateLimitLayer};
+use buttress_limit::{Global, Local, PeerAddr, Quota, RateLimitLayer};
 use buttress_testkit::{Bench, bench::poll_once};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -65,6 +65,10 @@ pub(crate) fn run(count: u32) -> io::Result<bool> {
     let spent = Local::new(Quota::per_day(1).map_err(refused)?);
     let spent = spent.and_then(|spent| spent.max_keys(200_000)).map_err(refused)?;
     let mut admit = RateLimitLayer::inbound(generous().map_err(refused)?).layer(Answers);
+    let exempt = RateLimitLayer::inbound(generous().map_err(refused)?).exempt(|_| true);
+    let mut exempt = exempt.layer(Answers);
+    let global = RateLimitLayer::inbound(generous().map_err(refused)?).key(Global::new());
+    let mut global = global.layer(Answers);
     let said = RateLimitLayer::inbound(generous().map_err(refused)?);
     let mut said = said.headers().layer(Answers);
     let mut waits = RateLimitLayer::inbound(generous().map_err(refused)?);
@@ -83,6 +87,8 @@ pub(crate) fn run(count: u32) -> io::Result<bool> {
     let summary = Bench::new(format!("the layer, by the peer's address: {count} keys"))
         .case_with(BARE, request(), |request| call(&mut Answers, request))
         .case_with(ADMIT, request(), move |request| call(&mut admit, request))
+        .case_with("exempt", request(), move |request| call(&mut exempt, request))
+        .case_with("admitted, one key for all", request(), move |r| call(&mut global, r))
         .case_with("admitted, with headers", request(), move |request| call(&mut said, request))
         .case_with("admitted, where others may wait", request(), move |r| call(&mut waits, r))
         .case_with(DENY, request(), move |request| call(&mut deny, request))

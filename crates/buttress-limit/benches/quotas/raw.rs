@@ -33,7 +33,7 @@ pub(crate) fn wander(count: u32) -> impl FnMut() -> u32 {
 }
 
 pub(crate) fn refused(error: SettingError) -> io::Error {
-    io::Error::other(error.to_string())
+    io::Error::other(error)
 }
 
 fn three() -> Result<Policy, SettingError> {
