@@ -222,14 +222,18 @@ impl<L, R, O> RateLimitLayer<L, R, O> {
         self
     }
 
+    /// Answers requests that are refused by `respond`. Default: [`Standard`].
+    pub fn responder<R2>(self, respond: R2) -> RateLimitLayer<L, R2, O> {
+        let Self { limiter, settings: Settings { rules, observer, .. } } = self;
+        RateLimitLayer { limiter, settings: Settings { rules, respond, observer } }
+    }
+
     /// Answers requests that are refused with what `respond` makes of them.
     pub fn respond_with<B, F>(self, respond: F) -> RateLimitLayer<L, RespondWith<F>, O>
     where
         F: Fn(&Denied, &Head<'_>) -> Response<B>,
     {
-        let Self { limiter, settings: Settings { rules, observer, .. } } = self;
-        let respond = RespondWith(respond);
-        RateLimitLayer { limiter, settings: Settings { rules, respond, observer } }
+        self.responder(RespondWith(respond))
     }
 
     /// Puts the [`Denied`] into the extensions of answers to requests that are refused, by which they

@@ -19,6 +19,7 @@ mod body;
 mod error;
 mod exchange;
 mod headers;
+mod limits;
 mod listen;
 mod proxy;
 mod reach;
@@ -35,6 +36,7 @@ pub use self::{
     arguments::{Arguments, Balance, Policy, Protocol},
     error::Error,
     headers::Forwarded,
+    limits::{LimitKey, Limits, Rate},
     listen::Server,
     shutdown::{Drained, Shutdown},
     upstream::{InvalidUpstream, Upstream},

@@ -7,9 +7,11 @@
 //!    that it protects, and those are the same.
 //! 2. **Commit**, for `llm` only. Inside of retry, so that an answer that ends before it has begun
 //!    is an attempt that failed.
-//! 3. **Balance**. One set of upstreams for all policies: what is in flight and who is ejected is
+//! 3. **Rate limit**. Inside of retry, since an upstream counts every attempt; outside of balance, so
+//!    that what waits has no upstream yet.
+//! 4. **Balance**. One set of upstreams for all policies: what is in flight and who is ejected is
 //!    the same for all.
-//! 4. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS.
+//! 5. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS.
 
 use std::{fs, time::Duration};
 
@@ -33,6 +35,7 @@ use super::{
     balance::{self, Choice},
     body::RequestBody,
     exchange::Chain,
+    limits::{self, Limited},
 };
 
 /// A ping after this much silence on an HTTP/2 connection with open requests, and the time to
@@ -42,12 +45,12 @@ const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs
 /// The path of every API that speaks the dialect of `OpenAI`.
 const LLM_PATH: &str = "/v1/";
 
-type Balanced = <balance::Layer as Layer<Transport>>::Service;
+type Balanced = <limits::Outbound as Layer<<balance::Layer as Layer<Transport>>::Service>>::Service;
 type Llm = Retry<Commit<Balanced>, Elsewhere<HttpPolicy<ReplayBodies, Held>>, Log>;
 type Http = Retry<Balanced, Elsewhere<HttpPolicy<ReplayBodies>>, Log>;
 
 /// What an upstream answers with, counted as in flight to its end.
-type BalancedBody = ResponseBody<TransportBody, Choice>;
+type BalancedBody = Limited<ResponseBody<TransportBody, Choice>>;
 
 /// The same as it comes out of the layers.
 pub(crate) type UpstreamBody = Either<HeldBody<BalancedBody>, Either<BalancedBody, TransportBody>>;
@@ -86,7 +89,8 @@ impl Stack {
         let set = balance::set(arguments)?;
         let balance = balance::layer(arguments, set.clone())?;
         let transport = transport(arguments)?;
-        let balanced = balance.layer(transport.clone());
+        let limit = limits::outbound(&arguments.limits)?;
+        let balanced = limit.layer(balance.layer(transport.clone()));
         let llm = tune(RetryLayer::llm(), Defaults::LLM, arguments, budget.clone())?
             .replay(limits.clone())
             .map_policy(|policy| Elsewhere::new(repeat(policy, arguments), set.clone()));
@@ -102,7 +106,7 @@ impl Stack {
             llm: llm.observer(Log).layer(balanced.clone()),
             http: http.observer(Log).layer(balanced.clone()),
             balanced,
-            upgrades: balance.layer(finish(setup(arguments)?.http1_only())?),
+            upgrades: limit.layer(balance.layer(finish(setup(arguments)?.http1_only())?)),
             first: first.clone(),
             transport,
             http1_only: plain || speaks_http1(arguments),
