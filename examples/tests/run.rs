@@ -134,3 +134,32 @@ async fn the_tonic_client_outlasts_a_server_that_is_unavailable_at_first() {
         ],
     );
 }
+
+#[tokio::test]
+async fn the_limited_axum_server_answers_five_and_says_when_to_come_back() {
+    let printed = output(env!("CARGO_BIN_EXE_limited_axum")).await;
+    assert_shows(
+        &printed,
+        &[
+            "200 OK, ratelimit: \"per-minute\";r=4;t=12",
+            "200 OK, ratelimit: \"per-minute\";r=0;t=60",
+            "429 Too Many Requests, ratelimit: \"per-minute\";r=0;t=12, retry-after: 12",
+            "429 Too Many Requests",
+            "429 Too Many Requests",
+            "the health check: 200 OK",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn the_limited_tonic_server_answers_three_and_says_that_the_quota_is_spent() {
+    let printed = output(env!("CARGO_BIN_EXE_limited_tonic")).await;
+    assert_shows(
+        &printed,
+        &[
+            "call 3: Serving",
+            "call 4: ResourceExhausted: the quota is spent",
+            "call 5: ResourceExhausted",
+        ],
+    );
+}

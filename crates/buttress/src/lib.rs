@@ -102,6 +102,8 @@ pub use buttress_core::{
 };
 #[cfg(feature = "limit")]
 pub use buttress_limit as limit;
+#[cfg(feature = "limit")]
+pub use buttress_limit::{ConcurrencyLimitLayer, RateLimitLayer, ThrottleLayer};
 #[cfg(feature = "retry")]
 pub use buttress_retry as retry;
 #[cfg(feature = "retry")]

@@ -63,6 +63,11 @@ impl Answer {
         Self::new(StatusCode::BAD_GATEWAY, "upstream_invalid", message)
     }
 
+    /// 429, or whatever a limit answers with.
+    pub(crate) fn limited(status: StatusCode, code: &'static str, message: &'static str) -> Self {
+        Self::new(status, code, message)
+    }
+
     /// 503: as many requests are under way as the gateway was told to carry.
     pub(crate) fn overloaded() -> Self {
         let message = "the gateway carries as many requests as it may; try again shortly";
@@ -152,19 +157,27 @@ impl Answer {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
             return response;
         }
-        let kind =
-            if self.status.is_client_error() { "invalid_request_error" } else { "gateway_error" };
-        let error =
-            ErrorBody { message: &self.message, r#type: kind, param: None, code: self.code };
-        let json = serde_json::to_vec(&Envelope { error }).unwrap_or_default();
-        let mut response = Response::new(Full::from(json));
-        *response.status_mut() = self.status;
+        let (status, retry_after) = (self.status, self.retry_after);
+        let mut response = Response::new(Full::new(self.into_json()));
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from(retry_after));
         }
         response
+    }
+
+    /// The body of the answer.
+    pub(crate) fn into_json(self) -> Bytes {
+        let kind = match self.status {
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_client_error() => "invalid_request_error",
+            _ => "gateway_error",
+        };
+        let error =
+            ErrorBody { message: &self.message, r#type: kind, param: None, code: self.code };
+        serde_json::to_vec(&Envelope { error }).unwrap_or_default().into()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, builder::FalseyValueParser, value_parser};
 
 use super::{
-    Forwarded, OverloadArguments, Upstream,
+    Forwarded, Limits, OverloadArguments, Upstream,
     values::{Address, InFlightLimit, Limit, Size, count, duration, percent, workers},
 };
 
@@ -298,6 +298,10 @@ pub struct Arguments {
         value_parser = duration
     )]
     pub drain_timeout: Duration,
+
+    /// Limits on clients and on what the upstreams are sent.
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 /// How the upstream of a request is chosen.

@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     Arguments, Error,
     exchange::InFlight,
+    limits::Inbound,
     proxy::{Client, Proxy},
     reach,
     shutdown::{Drained, Shutdown},
@@ -65,6 +66,7 @@ impl Server {
             preserve_host: arguments.preserve_host,
             forwarded: arguments.forwarded,
             stack,
+            inbound: Inbound::new(&arguments.limits)?,
             in_flight: InFlight::new(arguments.max_requests),
             shutdown,
         };

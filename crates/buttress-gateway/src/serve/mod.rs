@@ -19,6 +19,7 @@ mod body;
 mod error;
 mod exchange;
 mod headers;
+mod limits;
 mod listen;
 mod overload;
 mod proxy;
@@ -36,6 +37,7 @@ pub use self::{
     arguments::{Arguments, Balance, Policy, Protocol},
     error::Error,
     headers::Forwarded,
+    limits::{LimitKey, Limits, Rate},
     listen::Server,
     overload::{Concurrent, OverloadArguments, Spare},
     shutdown::{Drained, Shutdown},

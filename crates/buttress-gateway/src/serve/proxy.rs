@@ -18,6 +18,7 @@ use super::{
     body::{RequestBody, ResponseBody},
     exchange::{Chain, Exchange, InFlight},
     headers::{self, Forwarded},
+    limits::{self, Inbound},
     overload,
     shutdown::Shutdown,
     socket::Ending,
@@ -30,6 +31,7 @@ pub(crate) struct Proxy {
     pub(crate) preserve_host: bool,
     pub(crate) forwarded: Forwarded,
     pub(crate) stack: Stack,
+    pub(crate) inbound: Inbound,
     pub(crate) in_flight: InFlight,
     pub(crate) shutdown: Shutdown,
 }
@@ -55,15 +57,17 @@ impl Proxy {
     /// Dropping the future drops the call to the upstream with it.
     pub(crate) async fn answer(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         client: Client,
     ) -> Response<ResponseBody<UpstreamBody>> {
         let mut exchange = Exchange::open(&request, client.peer);
         let speaks_http_1_0 = request.version() == Version::HTTP_10;
-        let passed = self.pass(request, &client, &mut exchange).await;
-        let mut response = match passed {
-            Ok(response) => response.map(Either::Right),
-            Err(answer) => answer.into_response().map(Either::Left),
+        let mut response = match self.inbound.refuse(&mut request, client.peer) {
+            Some(refusal) => refusal.map(Either::Left),
+            None => match self.pass(request, &client, &mut exchange).await {
+                Ok(response) => response.map(Either::Right),
+                Err(answer) => answer.into_response().map(Either::Left),
+            },
         };
         let received = std::mem::replace(response.version_mut(), Version::HTTP_11);
         headers::add_via(response.headers_mut(), received);
@@ -98,7 +102,7 @@ impl Proxy {
             Some(_) => self.stack.upgrade(sent).await,
             None => self.stack.send(sent).await,
         };
-        let mut response = result.map_err(|error| {
+        let mut response = result.map(limits::undress).map_err(|error| {
             // A refusal is no news, and there may be very many.
             if !overload::is_refusal(&error) {
                 tracing::warn!(error = %Chain(&*error), "no answer from an upstream");

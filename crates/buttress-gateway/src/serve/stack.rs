@@ -9,11 +9,13 @@
 //!    that it protects, and those are the same.
 //! 2. **Commit**, for `llm` only. Inside of retry, so that an answer that ends before it has begun
 //!    is an attempt that failed.
-//! 3. **Throttle** (the `overload` module). Inside of retry, so that each attempt counts; outside of
+//! 3. **Rate limit**. Inside of retry, since an upstream counts every attempt; outside of balance, so
+//!    that what waits has no upstream yet.
+//! 4. **Throttle** (the `overload` module). Inside of retry, so that each attempt counts; outside of
 //!    balance, which spares single upstreams, while this is for all of them together.
-//! 4. **Balance**. One set of upstreams for all policies: what is in flight and who is ejected is
+//! 5. **Balance**. One set of upstreams for all policies: what is in flight and who is ejected is
 //!    the same for all.
-//! 5. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS.
+//! 6. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS.
 
 use std::{fs, time::Duration};
 
@@ -37,6 +39,7 @@ use super::{
     balance::{self, Choice},
     body::RequestBody,
     exchange::Chain,
+    limits::{self, Limited},
     overload::{self, Concurrency},
 };
 
@@ -47,12 +50,13 @@ const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs
 /// The path of every API that speaks the dialect of `OpenAI`.
 const LLM_PATH: &str = "/v1/";
 
-type Balanced = overload::Throttled<<balance::Layer as Layer<Transport>>::Service>;
+type Sparing = overload::Throttled<<balance::Layer as Layer<Transport>>::Service>;
+type Balanced = <limits::Outbound as Layer<Sparing>>::Service;
 type Llm = Retry<Commit<Balanced>, Elsewhere<HttpPolicy<ReplayBodies, Held>>, Log>;
 type Http = Retry<Balanced, Elsewhere<HttpPolicy<ReplayBodies>>, Log>;
 
 /// What an upstream answers with, counted as in flight to its end.
-type BalancedBody = overload::ThrottledBody<ResponseBody<TransportBody, Choice>>;
+type BalancedBody = Limited<overload::ThrottledBody<ResponseBody<TransportBody, Choice>>>;
 
 /// The same, counted as under way to its end.
 pub(crate) type UpstreamBody = overload::ConcurrentBody<StackBody>;
@@ -95,8 +99,9 @@ impl Stack {
         let set = balance::set(arguments)?;
         let balance = balance::layer(arguments, set.clone())?;
         let transport = transport(arguments)?;
+        let limit = limits::outbound(&arguments.limits)?;
         let throttle = overload::throttle(&arguments.overload)?;
-        let balanced = throttle.layer(balance.layer(transport.clone()));
+        let balanced = limit.layer(throttle.layer(balance.layer(transport.clone())));
         let llm = tune(RetryLayer::llm(), Defaults::LLM, arguments, budget.clone())?
             .replay(limits.clone())
             .map_policy(|policy| Elsewhere::new(repeat(policy, arguments), set.clone()));
@@ -105,6 +110,7 @@ impl Stack {
             .map_policy(|policy| Elsewhere::new(repeat(policy, arguments), set));
         let plain = upstreams.iter().all(|upstream| !upstream.is_https())
             && arguments.upstream_protocol == Protocol::Auto;
+        let upgrades = balance.layer(finish(setup(arguments)?.http1_only())?);
         let llm_base = LLM_PATH.trim_end_matches('/');
         Ok(Self {
             concurrency: Concurrency::new(&arguments.overload)?,
@@ -113,7 +119,7 @@ impl Stack {
             llm: llm.observer(Log).layer(balanced.clone()),
             http: http.observer(Log).layer(balanced.clone()),
             balanced,
-            upgrades: throttle.layer(balance.layer(finish(setup(arguments)?.http1_only())?)),
+            upgrades: limit.layer(throttle.layer(upgrades)),
             first: first.clone(),
             transport,
             http1_only: plain || speaks_http1(arguments),

@@ -5,7 +5,6 @@ mod answer;
 mod body;
 mod clock;
 mod enforce;
-mod head;
 mod keyed;
 
 pub(crate) use self::{
@@ -14,8 +13,9 @@ pub(crate) use self::{
     enforce::Enforce,
     keyed::{Keyed, Resting},
 };
+pub use crate::Head;
+
 pub use self::{
     answer::{Answer, Bare, Deliver, Fail, Problem, Refuse},
     body::{Watch, WatchedBody},
-    head::Head,
 };
