@@ -4,7 +4,7 @@
 //!
 //! 0. **Concurrency** (the `overload` module). Outermost: what has to wait or is refused has not
 //!    begun, and holds nothing.
-//! 1. **Retry** ([`Log`] watches it). Outermost, so that each attempt may go to another upstream
+//! 1. **Retry** ([`Log`] watches it). Outside of what follows, so that each attempt may go to another upstream
 //!    and has a first-byte timeout of its own. One budget for both policies: it is the upstreams
 //!    that it protects, and those are the same.
 //! 2. **Commit**, for `llm` only. Inside of retry, so that an answer that ends before it has begun
