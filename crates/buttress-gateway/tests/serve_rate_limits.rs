@@ -6,10 +6,11 @@ mod support;
 
 use std::{
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use support::{Gateway, Head, OK, Upstream, run};
+use tokio::time::Instant;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 
