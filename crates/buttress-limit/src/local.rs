@@ -155,11 +155,11 @@ impl Local {
         if windows > most {
             return wrong(format!("of {windows} windows; this limiter was made for {most}"));
         }
-        let mut heads = Vec::new();
+        let mut waiting = Vec::new();
         for shard in &self.shared.shards {
             let now = self.shared.clock.now();
-            lock(shard).reconfigure(tier, policy, now, |waker| heads.push(waker));
-            heads.drain(..).for_each(Waker::wake);
+            lock(shard).reconfigure(tier, policy, now, |waker| waiting.push(waker));
+            waiting.drain(..).for_each(Waker::wake);
         }
         Ok(())
     }
@@ -267,8 +267,8 @@ impl Limiter for Local {
     fn learn(&self, key: Key, tier: Tier, lesson: Lesson) {
         let spread = self.shared.spread(key);
         let now = self.shared.clock.now();
-        let head = self.shared.shard(spread).learn(key, tier, spread, lesson, now);
-        Shared::wake(head);
+        let waiting = self.shared.shard(spread).learn(key, tier, spread, lesson, now);
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     fn peek(&self, ask: &Ask) -> Option<Snapshot> {

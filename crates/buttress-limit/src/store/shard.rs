@@ -153,13 +153,14 @@ impl Shard {
         let (policy, entry, tats) = self.at(spot, ask.tier, now);
         let line = entry.line.get_or_insert_default();
         if !line.is_head(waiting.rank) {
-            line.renew(waiting.rank, waker);
-            if now > waiting.deadline {
+            let from = now.max(line.hold().until());
+            let at = due(policy, tats, from, ask, &line.ahead(waiting.rank));
+            if at > waiting.deadline {
                 line.leave(waiting.rank);
-                let at = due(policy, tats, now.max(line.hold().until()), ask, &Sum::default());
                 let standings = Standings { policy, tats, now, ask };
                 return (Turn::Denied(standings.denied(DeniedKind::WaitTooLong, at)), None);
             }
+            line.renew(waiting.rank, waker);
             return (Turn::NotYet(None), None);
         }
         let held = line.hold().until();
@@ -218,7 +219,7 @@ impl Shard {
         entry.line.as_ref()?.head()
     }
 
-    /// Pauses or lowers a key. Returns whom to wake.
+    /// Pauses or lowers a key. Returns whom to wake: all who wait, who may not want to any longer.
     pub(crate) fn learn(
         &mut self,
         key: Key,
@@ -226,7 +227,7 @@ impl Shard {
         spread: u64,
         lesson: Lesson,
         now: u64,
-    ) -> Option<Waker> {
+    ) -> Vec<Waker> {
         let spot = match self.locate(key, spread, now) {
             Some(spot) => spot,
             None => self.make(key, spread, tier, now),
@@ -246,7 +247,7 @@ impl Shard {
                 }
             }
         }
-        entry.line.as_ref()?.head()
+        entry.line.as_ref().map_or_else(Vec::new, |line| line.all())
     }
 
     /// What the windows of a key hold.
@@ -261,7 +262,7 @@ impl Shard {
     }
 
     /// Puts another policy in the place of one, and hands each key over with as much of its burst
-    /// spent as it has. Calls `wake` with the first of each line.
+    /// spent as it has. Calls `wake` with all who wait.
     pub(crate) fn reconfigure(
         &mut self,
         tier: Tier,
@@ -273,8 +274,8 @@ impl Shard {
         for table in std::iter::once(&mut self.table).chain(&mut self.overflow) {
             for (entry, tats) in table.each().filter(|(entry, _)| entry.tier == tier) {
                 convert(tats, &before, policy, now);
-                if let Some(waker) = entry.line.as_ref().and_then(|line| line.head()) {
-                    wake(waker);
+                if let Some(line) = &entry.line {
+                    line.all().into_iter().for_each(&mut wake);
                 }
             }
         }
