@@ -20,7 +20,8 @@ use crate::{
 /// Resolves when a [`Local`](crate::Local) limiter has decided, after a wait in line if it may wait.
 ///
 /// Only the first in line has a timer. Dropped while it waits, it leaves the line, and the next one
-/// takes its turn.
+/// takes its turn. One that is neither polled nor dropped when it is its turn holds up its key's line, as
+/// with any fair queue.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire {
     shared: Arc<Shared>,
