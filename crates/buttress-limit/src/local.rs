@@ -246,7 +246,7 @@ impl Limiter for Local {
         let spread = self.shared.spread(ask.key);
         let now = self.shared.clock.now();
         let decided = self.shared.shard(spread).decide(ask, spread, now);
-        Some(decided.map(|()| Ticket::new(*ask)))
+        Some(decided.map(|mark| Ticket::marked(*ask, mark)))
     }
 
     fn acquire(&self, ask: Ask, wait: Option<Wait>) -> Acquire {
@@ -260,7 +260,7 @@ impl Limiter for Local {
         }
         let spread = self.shared.spread(ask.key);
         let now = self.shared.clock.now();
-        let head = self.shared.shard(spread).settle(ask, actual, spread, now);
+        let head = self.shared.shard(spread).settle((ask, ticket.mark()), actual, spread, now);
         Shared::wake(head);
     }
 
