@@ -6,10 +6,11 @@ mod support;
 
 use std::{
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use support::{Gateway, Head, OK, Upstream, run};
+use tokio::time::Instant;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 
@@ -133,12 +134,11 @@ fn a_dry_run_refuses_nobody_and_says_whom_it_would_have() {
 #[test]
 fn requests_beyond_the_upstreams_limit_wait_in_line() {
     let upstream = Upstream::new();
-    // One in 50 ms, after a burst of 120.
+    // One in 55 ms, after a burst of 120.
     let gateway = Gateway::start(&upstream.url(), &["--upstream-rpm", "1200"]);
-    let server = answering(upstream, 124, OK);
+    let (begun, server) = (Instant::now(), answering(upstream, 124, OK));
     assert_eq!(statuses(&gateway, &[GET; 124]), [200; 124]);
-    let times = server.join().unwrap();
-    let took = times[123].duration_since(times[0]);
+    let took = server.join().unwrap()[123].duration_since(begun);
     assert!(took >= Duration::from_millis(200), "{took:?}");
 }
 
@@ -185,10 +185,11 @@ fn tokens_are_estimated_and_put_right_by_the_answer() {
     server.join().unwrap();
 }
 
+const BUSY: &str = "HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\nretry-after: 60\r\n\
+    content-length: 0\r\n\r\n";
+
 #[test]
 fn an_upstream_that_says_when_to_come_back_is_left_alone_until_then() {
-    const BUSY: &str = "HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\nretry-after: 60\r\n\
-        content-length: 0\r\n\r\n";
     let upstream = Upstream::new();
     let flags = ["--upstream-rpm", "1000", "--upstream-max-wait", "5s", "--policy", "off"];
     let gateway = Gateway::start(&upstream.url(), &flags);
@@ -200,6 +201,21 @@ fn an_upstream_that_says_when_to_come_back_is_left_alone_until_then() {
     assert_eq!(head.status(), 429);
     let error: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(error["error"]["code"], "upstream_rate_limited");
+}
+
+#[test]
+fn one_of_several_upstreams_that_says_so_does_not_hold_back_the_others() {
+    let (one, other) = (Upstream::new(), Upstream::new());
+    let flags = ["--upstream-rpm", "1000", "--upstream-max-wait", "5s", "--policy", "off"];
+    let gateway = Gateway::over(&[&one.url(), &other.url()], &flags);
+    let servers = [one, other].map(|upstream| answering(upstream, 1, BUSY));
+    for _ in 0..2 {
+        // Each from another upstream, neither of the gateway's own.
+        let (head, body) = ask(&gateway, GET);
+        assert_eq!((head.status(), head.field("retry-after")), (429, Some("60")));
+        assert!(body.is_empty());
+    }
+    servers.into_iter().for_each(|server| drop(server.join().unwrap()));
 }
 
 #[test]

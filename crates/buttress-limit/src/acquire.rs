@@ -14,13 +14,14 @@ use crate::{
     clock::nanos,
     limiter::{Ask, Denied, DeniedKind, Ticket, Wait},
     local::Shared,
-    store::{Entered, Spot, Turn, Waiting},
+    store::{Entered, Mark, Spot, Turn, Waiting},
 };
 
 /// Resolves when a [`Local`](crate::Local) limiter has decided, after a wait in line if it may wait.
 ///
 /// Only the first in line has a timer. Dropped while it waits, it leaves the line, and the next one
-/// takes its turn.
+/// takes its turn. One that is neither polled nor dropped when it is its turn holds up its key's line, as
+/// with any fair queue.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire {
     shared: Arc<Shared>,
@@ -54,7 +55,7 @@ impl Acquire {
     }
 
     /// `New => Queued | Done`.
-    fn enter(&mut self, waker: &Waker) -> Poll<Result<(), Denied>> {
+    fn enter(&mut self, waker: &Waker) -> Poll<Result<Mark, Denied>> {
         let (shared, ask) = (&self.shared, self.ask);
         let spread = shared.spread(ask.key);
         let now = shared.clock.now();
@@ -69,7 +70,7 @@ impl Acquire {
         let waiting = Waiting { ask, wait, rank, deadline, spread };
         let (entered, spot) = shared.shard(spread).enter(&waiting, now, waker);
         match entered {
-            Entered::Admitted => Poll::Ready(Ok(())),
+            Entered::Admitted(mark) => Poll::Ready(Ok(mark)),
             Entered::Denied(denied) => Poll::Ready(Err(denied)),
             Entered::Queued(due) => {
                 shared.waiting.fetch_add(1, Ordering::Relaxed);
@@ -124,7 +125,7 @@ impl Future for Acquire {
             );
             next.into_iter().for_each(Waker::wake);
             polled = match turn {
-                Turn::Admitted => Poll::Ready(Ok(())),
+                Turn::Admitted(mark) => Poll::Ready(Ok(mark)),
                 Turn::Denied(denied) => Poll::Ready(Err(denied)),
                 Turn::NotYet(due) => {
                     queued.set(&this.shared, due);
@@ -138,7 +139,7 @@ impl Future for Acquire {
         if polled.is_ready() {
             this.state = State::Done;
         }
-        polled.map_ok(|()| Ticket::new(this.ask))
+        polled.map_ok(|mark| Ticket::marked(this.ask, mark))
     }
 }
 

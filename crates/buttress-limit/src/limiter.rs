@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 
 use smallvec::SmallVec;
 
-use crate::{clock::nanos, cost::Cost, cost::Unit, key::Key, policy::Policy};
+use crate::{clock::nanos, cost::Cost, cost::Unit, key::Key, policy::Policy, store::Mark};
 
 /// Decides whether a request may pass. Clones decide together.
 ///
@@ -127,12 +127,21 @@ impl Wait {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ticket {
     ask: Ask,
+    mark: Mark,
 }
 
 impl Ticket {
     /// Notes that `ask` was granted, for limiters that implement the trait.
-    pub const fn new(ask: Ask) -> Self {
-        Self { ask }
+    pub fn new(ask: Ask) -> Self {
+        Self { ask, mark: Mark::default() }
+    }
+
+    pub(crate) const fn marked(ask: Ask, mark: Mark) -> Self {
+        Self { ask, mark }
+    }
+
+    pub(crate) const fn mark(&self) -> &Mark {
+        &self.mark
     }
 
     /// What was asked, and charged.

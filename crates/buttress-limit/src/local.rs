@@ -155,11 +155,11 @@ impl Local {
         if windows > most {
             return wrong(format!("of {windows} windows; this limiter was made for {most}"));
         }
-        let mut heads = Vec::new();
+        let mut waiting = Vec::new();
         for shard in &self.shared.shards {
             let now = self.shared.clock.now();
-            lock(shard).reconfigure(tier, policy, now, |waker| heads.push(waker));
-            heads.drain(..).for_each(Waker::wake);
+            lock(shard).reconfigure(tier, policy, now, |waker| waiting.push(waker));
+            waiting.drain(..).for_each(Waker::wake);
         }
         Ok(())
     }
@@ -246,7 +246,7 @@ impl Limiter for Local {
         let spread = self.shared.spread(ask.key);
         let now = self.shared.clock.now();
         let decided = self.shared.shard(spread).decide(ask, spread, now);
-        Some(decided.map(|()| Ticket::new(*ask)))
+        Some(decided.map(|mark| Ticket::marked(*ask, mark)))
     }
 
     fn acquire(&self, ask: Ask, wait: Option<Wait>) -> Acquire {
@@ -260,15 +260,15 @@ impl Limiter for Local {
         }
         let spread = self.shared.spread(ask.key);
         let now = self.shared.clock.now();
-        let head = self.shared.shard(spread).settle(ask, actual, spread, now);
+        let head = self.shared.shard(spread).settle((ask, ticket.mark()), actual, spread, now);
         Shared::wake(head);
     }
 
     fn learn(&self, key: Key, tier: Tier, lesson: Lesson) {
         let spread = self.shared.spread(key);
         let now = self.shared.clock.now();
-        let head = self.shared.shard(spread).learn(key, tier, spread, lesson, now);
-        Shared::wake(head);
+        let waiting = self.shared.shard(spread).learn(key, tier, spread, lesson, now);
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     fn peek(&self, ask: &Ask) -> Option<Snapshot> {

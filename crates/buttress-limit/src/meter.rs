@@ -99,10 +99,9 @@ impl Meter {
         u32::try_from(free / self.every).unwrap_or(u32::MAX)
     }
 
-    /// Takes back a charge. What has trickled away already is not had twice: a TAT in the past
-    /// counts as now.
-    pub(crate) fn refund(&self, tat: u64, amount: u32) -> u64 {
-        tat.saturating_sub(self.every.saturating_mul(u64::from(amount)))
+    /// The time in which `amount` comes back.
+    pub(crate) fn time(&self, amount: u32) -> u64 {
+        self.every.saturating_mul(u64::from(amount))
     }
 
     /// Charges whether it fits or not. The debt ends at four bursts, so that one wrong number does

@@ -138,6 +138,30 @@ async fn a_shorter_pause_does_not_end_a_longer_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_turns_away_at_once_those_who_would_now_wait_too_long() {
+    let limiter = Local::new(per(10, SECOND).burst(1).unwrap()).unwrap();
+    assert_eq!(admitted(&limiter, one("a"), 1), 1);
+    let mut line = Vec::new();
+    for seconds in [600, 10, 10, 600] {
+        let wait = Some(buttress_limit::Wait::new(seconds * SECOND));
+        line.push(tokio::spawn(limiter.acquire(one("a"), wait)));
+        tokio::task::yield_now().await;
+    }
+    let start = Instant::now();
+    limiter.learn(one("a").key, Tier::FIRST, Lesson::Pause(60 * SECOND));
+    for hasty in line.drain(1..3) {
+        let denied = hasty.await.unwrap().unwrap_err();
+        assert_eq!(denied.kind(), DeniedKind::WaitTooLong);
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(limiter.waiting(), 2);
+    for patient in line {
+        assert!(patient.await.unwrap().is_ok());
+    }
+    assert!((60..63).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn inbound_learns_nothing_unless_told_to() {
     let (inner, calls) = answering(|_| answer(429, &[("retry-after", "30")]));
     let limiter = Local::new(per(10, SECOND)).unwrap();

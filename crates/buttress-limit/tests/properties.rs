@@ -122,6 +122,44 @@ proptest! {
     }
 
     #[test]
+    fn no_strict_window_is_exceeded_by_what_refunds_give_back(
+        amount in 1..200_u64,
+        part in 1..=100_u64,
+        millis in 200..30_000_u64,
+        steps in steps(),
+    ) {
+        let window = Duration::from_millis(millis);
+        let burst = (amount * part / 100).max(1);
+        let quota = Quota::of(Unit::Tokens, amount, window).unwrap();
+        let limiter = Local::new(quota.burst(burst).unwrap().strict().unwrap()).unwrap();
+        paused(async {
+            let mut open = Vec::<(Ticket, usize)>::new();
+            let mut all = Vec::<(Instant, u64)>::new();
+            for step in steps {
+                match step {
+                    Step::Take(cost) | Step::Wait(cost, _) => {
+                        let ask = Ask::new(Key::GLOBAL, tokens(cost).with(Unit::Requests, 0));
+                        if let Ok(ticket) = limiter.try_acquire(&ask).unwrap() {
+                            open.push((ticket, all.len()));
+                            all.push((Instant::now(), cost));
+                        }
+                    }
+                    Step::Settle(which, actual) if !open.is_empty() => {
+                        let (ticket, number) = open.swap_remove(which % open.len());
+                        let actual = actual.min(all[number].1);
+                        all[number].1 = actual;
+                        limiter.settle(ticket, &tokens(actual).with(Unit::Requests, 0));
+                    }
+                    Step::Pass(millis) => sleep(Duration::from_millis(millis)).await,
+                    _ => {}
+                }
+            }
+            let most = most_in_any(&Arc::new(Mutex::new(all)), window);
+            assert!(most <= amount, "{most} of {amount} in {window:?}");
+        });
+    }
+
+    #[test]
     fn no_time_sees_more_than_the_burst_and_what_comes_back_in_it(
         amount in 1..200_u64,
         burst in 1..100_u64,
@@ -143,18 +181,35 @@ proptest! {
     #[test]
     fn no_refund_banks_more_than_a_burst(
         burst in 1..100_u64,
-        steps in steps(),
-        refunds in 1..20_usize,
+        charges in proptest::collection::vec((1..60_u64, 0..4_000_u64, 0..60_u64), 1..60),
+        delay in 0..20_usize,
     ) {
         let quota = Quota::of(Unit::Tokens, 100, 10 * SECOND).unwrap().burst(burst).unwrap();
         let limiter = Local::new(quota).unwrap();
         paused(async {
-            play(&limiter, steps, true).await;
-            for _ in 0..refunds {
-                // A charge that no limiter ever made.
-                let ask = Ask::new(Key::GLOBAL, tokens(u64::MAX).with(Unit::Requests, 0));
-                limiter.settle(Ticket::new(ask), &Cost::FREE);
+            let admissions: Admissions = Arc::default();
+            let mut open = VecDeque::new();
+            for (cost, millis, actual) in charges {
+                let ask = Ask::new(Key::GLOBAL, tokens(cost).with(Unit::Requests, 0));
+                if let Ok(ticket) = limiter.try_acquire(&ask).unwrap() {
+                    let mut all = admissions.lock().unwrap();
+                    // What it comes to in the end is what counts.
+                    all.push((Instant::now(), actual.min(cost)));
+                    open.push_back((ticket, actual.min(cost)));
+                }
+                if open.len() > delay {
+                    let (ticket, actual) = open.pop_front().unwrap();
+                    limiter.settle(ticket, &tokens(actual).with(Unit::Requests, 0));
+                }
+                sleep(Duration::from_millis(millis)).await;
             }
+            for millis in [1_u64, 2_000, 10_000] {
+                let most = most_in_any(&admissions, Duration::from_millis(millis));
+                let bound = burst + (100 * millis).div_ceil(10_000);
+                assert!(most <= bound, "{most} in {millis} ms, {bound} may");
+            }
+            drop(open);
+            sleep(60 * SECOND).await;
             let one = Ask::new(Key::GLOBAL, tokens(1).with(Unit::Requests, 0));
             let taken = (0..1_000).filter(|_| limiter.try_acquire(&one).unwrap().is_ok()).count();
             assert_eq!(taken as u64, burst);

@@ -254,3 +254,26 @@ async fn a_waiter_is_not_lost_when_the_one_before_it_is_forgotten() {
     line.drain(..).for_each(drop);
     assert!(timeout(SECOND / 100, last).await.unwrap().unwrap().is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_wakeup_is_lost_between_threads() {
+    let limiter = Local::new(per(20_000, SECOND).burst(1).unwrap()).unwrap();
+    let tasks: Vec<_> = (0..3_000_u64)
+        .map(|number| {
+            let limiter = limiter.clone();
+            tokio::spawn(async move {
+                let acquire = limiter.acquire(one("a"), waiting(3_000));
+                match number % 3 {
+                    // Leaves the line at some time, maybe just when it is its turn.
+                    0 => drop(timeout(Duration::from_micros(number * 20), acquire).await),
+                    1 => assert!(acquire.await.is_ok()),
+                    // Gives back what it got, which may be another's turn.
+                    _ => limiter.settle(acquire.await.unwrap(), &Cost::FREE),
+                }
+            })
+        })
+        .collect();
+    let ended = timeout(60 * SECOND, join_all(tasks)).await;
+    assert!(ended.unwrap().into_iter().all(|task| task.is_ok()));
+    assert_eq!(limiter.waiting(), 0);
+}

@@ -212,10 +212,13 @@ impl fmt::Debug for Inbound {
 /// The layer that holds back what the upstreams are sent. Without a limit everything passes.
 pub(crate) type Outbound = RateLimitLayer<Local, Refusal>;
 
+/// Where there are several upstreams, what one of them says of its quota holds nobody back: the
+/// balancer spares that one.
+///
 /// # Errors
 ///
 /// If a setting cannot be used; the error names the flag.
-pub(crate) fn outbound(limits: &Limits) -> Result<Outbound, Error> {
+pub(crate) fn outbound(limits: &Limits, upstreams: usize) -> Result<Outbound, Error> {
     let mut quotas = Vec::new();
     if let Some(requests) = limits.upstream_rpm {
         let quota = Quota::per_minute(u64::from(requests)).and_then(Quota::strict);
@@ -238,6 +241,7 @@ pub(crate) fn outbound(limits: &Limits) -> Result<Outbound, Error> {
         .cost(move |head| estimate.cost(head))
         .max_cost(most)
         .settle(UsageSettle::new());
+    let layer = if upstreams > 1 { layer.ignore_upstream() } else { layer };
     Ok(layer.responder(Refusal))
 }
 

@@ -99,7 +99,7 @@ impl Stack {
         let set = balance::set(arguments)?;
         let balance = balance::layer(arguments, set.clone())?;
         let transport = transport(arguments)?;
-        let limit = limits::outbound(&arguments.limits)?;
+        let limit = limits::outbound(&arguments.limits, upstreams.len())?;
         let throttle = overload::throttle(&arguments.overload)?;
         let balanced = limit.layer(throttle.layer(balance.layer(transport.clone())));
         let llm = tune(RetryLayer::llm(), Defaults::LLM, arguments, budget.clone())?

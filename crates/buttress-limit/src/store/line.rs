@@ -25,7 +25,7 @@ impl Line {
     /// What costs stand before one that comes with `rank`.
     pub(crate) fn ahead(&self, rank: Rank) -> Sum {
         match self.waiters.last_key_value() {
-            Some((last, _)) if *last > rank => {
+            Some((last, _)) if *last >= rank => {
                 let mut sum = Sum::default();
                 for (_, waiter) in self.waiters.range(..rank) {
                     sum.add(&waiter.cost);
@@ -60,6 +60,11 @@ impl Line {
     /// The waker of whoever is first in line.
     pub(crate) fn head(&self) -> Option<Waker> {
         self.waiters.first_key_value().map(|(_, waiter)| waiter.waker.clone())
+    }
+
+    /// The wakers of all, for when each has to see whether it still wants to wait.
+    pub(crate) fn all(&self) -> Vec<Waker> {
+        self.waiters.values().map(|waiter| waiter.waker.clone()).collect()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,8 +1,13 @@
 //! Where the windows of all keys are kept: a bounded number of keys, in shards with a lock each.
 
+mod asked;
 mod judge;
 mod line;
 mod shard;
 mod table;
 
-pub(crate) use self::shard::{Entered, Room, Shard, Spot, Turn, Waiting};
+pub(crate) use self::{
+    asked::{Entered, Room, Spot, Turn, Waiting},
+    shard::Shard,
+    table::Mark,
+};

@@ -6,12 +6,12 @@ use crate::{
     clock::nanos,
     cost::{Cost, Sum},
     key::Key,
-    limiter::{Ask, Denied, DeniedKind, Lesson, Snapshot, Tier, Wait},
+    limiter::{Ask, Denied, DeniedKind, Lesson, Snapshot, Tier},
     policy::Policy,
     store::{
+        asked::{Entered, Placed, Room, Spot, Turn, Waiting},
         judge::{Standings, due, interval, is_too_large, slack, snapshot, take},
-        line::Rank,
-        table::{Entry, FRESH, Table},
+        table::{Entry, FRESH, Mark, Table},
     },
 };
 
@@ -29,49 +29,6 @@ pub(crate) struct Shard {
     seeds: [u64; 2],
 }
 
-/// How much a shard may hold.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
-    pub(crate) keys: usize,
-    pub(crate) overflow: usize,
-    pub(crate) stride: usize,
-}
-
-/// Where a key's windows are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spot {
-    Own(usize),
-    Shared(usize),
-}
-
-/// What came of entering.
-#[derive(Debug)]
-pub(crate) enum Entered {
-    Admitted,
-    Denied(Denied),
-    /// In line; when it is its turn, if it is the first.
-    Queued(Option<u64>),
-}
-
-/// What came of asking whether it is one's turn.
-#[derive(Debug)]
-pub(crate) enum Turn {
-    Admitted,
-    Denied(Denied),
-    /// Not before then; `None` if others stand before.
-    NotYet(Option<u64>),
-}
-
-/// A request that waits, or is about to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Waiting {
-    pub(crate) ask: Ask,
-    pub(crate) wait: Wait,
-    pub(crate) rank: Rank,
-    pub(crate) deadline: u64,
-    pub(crate) spread: u64,
-}
-
 impl Shard {
     pub(crate) fn new(tiers: Box<[Policy]>, room: Room, seeds: [u64; 2]) -> Self {
         let table = Table::new(room.stride, seeds);
@@ -80,8 +37,12 @@ impl Shard {
 
     /// Decides at once.
     #[inline]
-    pub(crate) fn decide(&mut self, ask: &Ask, spread: u64, now: u64) -> Result<(), Denied> {
-        let Some(spot) = self.place(ask, spread, now)? else { return Ok(()) };
+    pub(crate) fn decide(&mut self, ask: &Ask, spread: u64, now: u64) -> Result<Mark, Denied> {
+        let spot = match self.place(ask, spread, now)? {
+            Placed::Free => return Ok(Mark::default()),
+            Placed::Taken(spot) => return Ok(self.mark(spot)),
+            Placed::At(spot) => spot,
+        };
         let (policy, entry, tats) = self.at(spot, ask.tier, now);
         if let Some(line) = &mut entry.line {
             if line.len() > 0 {
@@ -101,14 +62,14 @@ impl Shard {
         if let Some(line) = &mut entry.line {
             line.hold_mut().passed(now, interval(policy, ask));
         }
-        Ok(())
+        Ok(self.mark(spot))
     }
 
     /// Decides at once, or lets the request join the line.
     pub(crate) fn enter(&mut self, new: &Waiting, now: u64, waker: &Waker) -> (Entered, Spot) {
         let nowhere = Spot::Own(usize::MAX);
         let denied = match self.decide(&new.ask, new.spread, now) {
-            Ok(()) => return (Entered::Admitted, nowhere),
+            Ok(mark) => return (Entered::Admitted(mark), nowhere),
             Err(denied) => denied,
         };
         let Some(spot) = self.locate(new.ask.key, new.spread, now) else {
@@ -153,13 +114,14 @@ impl Shard {
         let (policy, entry, tats) = self.at(spot, ask.tier, now);
         let line = entry.line.get_or_insert_default();
         if !line.is_head(waiting.rank) {
-            line.renew(waiting.rank, waker);
-            if now > waiting.deadline {
+            let from = now.max(line.hold().until());
+            let at = due(policy, tats, from, ask, &line.ahead(waiting.rank));
+            if at > waiting.deadline {
                 line.leave(waiting.rank);
-                let at = due(policy, tats, now.max(line.hold().until()), ask, &Sum::default());
                 let standings = Standings { policy, tats, now, ask };
                 return (Turn::Denied(standings.denied(DeniedKind::WaitTooLong, at)), None);
             }
+            line.renew(waiting.rank, waker);
             return (Turn::NotYet(None), None);
         }
         let held = line.hold().until();
@@ -170,7 +132,8 @@ impl Shard {
             if take(policy, tats, moment, ask) {
                 line.hold_mut().passed(now, interval(policy, ask));
                 line.leave(waiting.rank);
-                return (Turn::Admitted, line.head());
+                let head = line.head();
+                return (Turn::Admitted(self.mark(spot)), head);
             }
         }
         let at = due(policy, tats, now.max(held), ask, &Sum::default());
@@ -195,7 +158,7 @@ impl Shard {
     /// Charges or refunds the difference. Returns whom to wake.
     pub(crate) fn settle(
         &mut self,
-        ask: &Ask,
+        (ask, mark): (&Ask, &Mark),
         actual: &Cost,
         spread: u64,
         now: u64,
@@ -206,19 +169,23 @@ impl Shard {
             None if actual.at_most(&ask.cost) == *actual => return None,
             None => self.make(ask.key, spread, ask.tier, now),
         };
-        let (policy, entry, tats) = self.at(spot, ask.tier, now);
-        for (meter, tat) in policy.meters().iter().zip(tats) {
+        let policy = self.at(spot, ask.tier, now).0.clone();
+        let (table, number) = self.table(spot);
+        for (window, meter) in policy.meters().iter().enumerate() {
             let (charged, actual) = (ask.cost.of(meter.unit()), actual.of(meter.unit()));
-            *tat = match actual.checked_sub(charged) {
-                Some(0) => *tat,
-                Some(more) => meter.owe(*tat, now, more),
-                None => meter.refund(*tat, charged - actual),
-            };
+            match actual.checked_sub(charged) {
+                Some(0) => {}
+                Some(more) => {
+                    let tat = &mut table.entry(number).1[window];
+                    *tat = meter.owe(*tat, now, more);
+                }
+                None => table.refund(number, window, meter.time(charged - actual), mark, now),
+            }
         }
-        entry.line.as_ref()?.head()
+        table.entry(number).0.line.as_ref()?.head()
     }
 
-    /// Pauses or lowers a key. Returns whom to wake.
+    /// Pauses or lowers a key. Returns whom to wake: all who wait, who may not want to any longer.
     pub(crate) fn learn(
         &mut self,
         key: Key,
@@ -226,7 +193,7 @@ impl Shard {
         spread: u64,
         lesson: Lesson,
         now: u64,
-    ) -> Option<Waker> {
+    ) -> Vec<Waker> {
         let spot = match self.locate(key, spread, now) {
             Some(spot) => spot,
             None => self.make(key, spread, tier, now),
@@ -246,7 +213,7 @@ impl Shard {
                 }
             }
         }
-        entry.line.as_ref()?.head()
+        entry.line.as_ref().map_or_else(Vec::new, |line| line.all())
     }
 
     /// What the windows of a key hold.
@@ -261,7 +228,7 @@ impl Shard {
     }
 
     /// Puts another policy in the place of one, and hands each key over with as much of its burst
-    /// spent as it has. Calls `wake` with the first of each line.
+    /// spent as it has. Calls `wake` with all who wait.
     pub(crate) fn reconfigure(
         &mut self,
         tier: Tier,
@@ -271,10 +238,12 @@ impl Shard {
     ) {
         let Some(before) = self.tiers.get(tier.index()).cloned() else { return };
         for table in std::iter::once(&mut self.table).chain(&mut self.overflow) {
+            let life = table.life();
             for (entry, tats) in table.each().filter(|(entry, _)| entry.tier == tier) {
                 convert(tats, &before, policy, now);
-                if let Some(waker) = entry.line.as_ref().and_then(|line| line.head()) {
-                    wake(waker);
+                entry.life = life;
+                if let Some(line) = &entry.line {
+                    line.all().into_iter().for_each(&mut wake);
                 }
             }
         }
@@ -289,15 +258,14 @@ impl Shard {
         self.table.bytes() + self.overflow.as_ref().map_or(0, Table::bytes)
     }
 
-    /// Finds the key's place. `None` if it is a new key, which was decided then: `Ok` if it was
-    /// admitted.
+    /// Finds the key's place. A new key is decided at once, so that a denial leaves none behind.
     #[inline]
-    fn place(&mut self, ask: &Ask, spread: u64, now: u64) -> Result<Option<Spot>, Denied> {
+    fn place(&mut self, ask: &Ask, spread: u64, now: u64) -> Result<Placed, Denied> {
         if ask.cost == Cost::FREE {
-            return Ok(None);
+            return Ok(Placed::Free);
         }
         if let Some(spot) = self.locate(ask.key, spread, now) {
-            return Ok(Some(spot));
+            return Ok(Placed::At(spot));
         }
         let tier = self.tier(ask.tier);
         let mut tats = FRESH;
@@ -309,12 +277,18 @@ impl Shard {
         }
         let spot = self.make(ask.key, spread, ask.tier, now);
         if let Spot::Shared(_) = spot {
-            return Ok(Some(spot));
+            return Ok(Placed::At(spot));
         }
         let own = self.raw(spot).1;
         let windows = own.len();
         own.copy_from_slice(&tats[..windows]);
-        Ok(None)
+        Ok(Placed::Taken(spot))
+    }
+
+    #[inline]
+    fn mark(&mut self, spot: Spot) -> Mark {
+        let (table, number) = self.table(spot);
+        table.mark(number)
     }
 
     fn tier(&self, tier: Tier) -> usize {
@@ -364,11 +338,17 @@ impl Shard {
         Spot::Shared(self.slot(spread))
     }
 
-    fn raw(&mut self, spot: Spot) -> (&mut Entry, &mut [u64]) {
+    #[inline]
+    const fn table(&mut self, spot: Spot) -> (&mut Table, usize) {
         match (spot, &mut self.overflow) {
-            (Spot::Shared(slot), Some(table)) => table.entry(slot),
-            (Spot::Own(number) | Spot::Shared(number), _) => self.table.entry(number),
+            (Spot::Shared(slot), Some(table)) => (table, slot),
+            (Spot::Own(number) | Spot::Shared(number), _) => (&mut self.table, number),
         }
+    }
+
+    fn raw(&mut self, spot: Spot) -> (&mut Entry, &mut [u64]) {
+        let (table, number) = self.table(spot);
+        table.entry(number)
     }
 
     /// The windows of a key, under the policy of this tier.
@@ -376,14 +356,17 @@ impl Shard {
     fn at(&mut self, spot: Spot, tier: Tier, now: u64) -> (&Policy, &mut Entry, &mut [u64]) {
         let tier = if tier.index() < self.tiers.len() { tier } else { Tier::FIRST };
         let policy = &self.tiers[tier.index()];
-        let (entry, tats) = match (spot, &mut self.overflow) {
-            (Spot::Shared(slot), Some(table)) => table.entry(slot),
-            (Spot::Own(number) | Spot::Shared(number), _) => self.table.entry(number),
+        let (table, number) = match (spot, &mut self.overflow) {
+            (Spot::Shared(slot), Some(table)) => (table, slot),
+            (Spot::Own(number) | Spot::Shared(number), _) => (&mut self.table, number),
         };
-        if entry.tier != tier {
+        if table.entry(number).0.tier != tier {
+            let life = table.life();
+            let (entry, tats) = table.entry(number);
             convert(tats, &self.tiers[entry.tier.index()], policy, now);
-            entry.tier = tier;
+            (entry.tier, entry.life) = (tier, life);
         }
+        let (entry, tats) = table.entry(number);
         (policy, entry, tats)
     }
 }

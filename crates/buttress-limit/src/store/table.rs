@@ -11,6 +11,15 @@ pub(crate) struct Entry {
     pub(crate) key: Key,
     pub(crate) line: Option<Box<Line>>,
     pub(crate) tier: Tier,
+    /// Tells it from one of the same key before it, and before its policy changed.
+    pub(crate) life: u32,
+}
+
+/// Where a charge ends in each window, as time that refunds will bring back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    life: u32,
+    ends: [u64; WINDOWS],
 }
 
 /// The entries of a shard. They are numbered without gaps: the last one takes the place of one that
@@ -23,6 +32,9 @@ pub(crate) struct Table {
     index: HashTable<u32>,
     entries: Vec<Entry>,
     tats: Vec<u64>,
+    /// For each TAT, by how much refunds have brought it back.
+    backs: Vec<u64>,
+    lives: u32,
     cursor: usize,
 }
 
@@ -34,6 +46,8 @@ impl Table {
             index: HashTable::new(),
             entries: Vec::new(),
             tats: Vec::new(),
+            backs: Vec::new(),
+            lives: 0,
             cursor: 0,
         }
     }
@@ -53,11 +67,50 @@ impl Table {
         (&mut self.entries[number], tats)
     }
 
+    /// The number of another life. Charges of one before are not refunded.
+    pub(crate) const fn life(&mut self) -> u32 {
+        self.lives = if self.lives == u32::MAX { 1 } else { self.lives + 1 };
+        self.lives
+    }
+
+    /// Where the charges of an entry end by now.
+    pub(crate) fn mark(&self, number: usize) -> Mark {
+        let own = number * self.stride..(number + 1) * self.stride;
+        let mut ends = FRESH;
+        let windows = self.tats[own.clone()].iter().zip(&self.backs[own]);
+        for (end, (tat, back)) in ends.iter_mut().zip(windows) {
+            *end = tat.saturating_add(*back);
+        }
+        Mark { life: self.entries[number].life, ends }
+    }
+
+    /// Brings the TAT of a window back by `time`, as far as that time is still to come: what has
+    /// trickled away is not had twice.
+    pub(crate) fn refund(
+        &mut self,
+        number: usize,
+        window: usize,
+        time: u64,
+        mark: &Mark,
+        now: u64,
+    ) {
+        let at = number * self.stride + window;
+        if self.entries[number].life != mark.life {
+            return;
+        }
+        let left = mark.ends[window].saturating_sub(self.backs[at]).saturating_sub(now);
+        let time = time.min(left).min(self.tats[at]);
+        self.tats[at] -= time;
+        self.backs[at] = self.backs[at].saturating_add(time);
+    }
+
     pub(crate) fn insert(&mut self, key: Key, spread: u64, tier: Tier) -> usize {
         let number = self.entries.len();
         self.make_room();
-        self.entries.push(Entry { key, line: None, tier });
+        let life = self.life();
+        self.entries.push(Entry { key, line: None, tier, life });
         self.tats.resize(self.tats.len() + self.stride, 0);
+        self.backs.resize(self.backs.len() + self.stride, 0);
         let (entries, seeds) = (&self.entries, self.seeds);
         let spread_of = |number: &u32| entries[place(*number)].key.spread(seeds);
         self.index.insert_unique(spread, short(number), spread_of);
@@ -90,7 +143,7 @@ impl Table {
     pub(crate) fn bytes(&self) -> usize {
         self.index.allocation_size()
             + self.entries.capacity() * size_of::<Entry>()
-            + self.tats.capacity() * size_of::<u64>()
+            + (self.tats.capacity() + self.backs.capacity()) * size_of::<u64>()
     }
 
     fn remove(&mut self, number: usize) {
@@ -105,9 +158,11 @@ impl Table {
                 *moved = short(number);
             }
             self.tats.copy_within(last * self.stride.., number * self.stride);
+            self.backs.copy_within(last * self.stride.., number * self.stride);
         }
         self.entries.swap_remove(number);
         self.tats.truncate(last * self.stride);
+        self.backs.truncate(last * self.stride);
     }
 
     /// Grows by a quarter instead of by the whole, which is memory for keys that may never come.
@@ -116,6 +171,7 @@ impl Table {
             let more = (self.entries.len() / 4).max(8);
             self.entries.reserve_exact(more);
             self.tats.reserve_exact(more * self.stride);
+            self.backs.reserve_exact(more * self.stride);
         }
     }
 
@@ -124,6 +180,7 @@ impl Table {
         if room > 64 && len < room / 4 {
             self.entries.shrink_to(len * 2);
             self.tats.shrink_to(len * 2 * self.stride);
+            self.backs.shrink_to(len * 2 * self.stride);
             let (entries, seeds) = (&self.entries, self.seeds);
             self.index.shrink_to(len * 2, |number| entries[place(*number)].key.spread(seeds));
         }
