@@ -87,6 +87,8 @@ impl Stack {
         let balance = balance::layer(arguments, set.clone())?;
         let transport = transport(arguments)?;
         let balanced = balance.layer(transport.clone());
+        // They choose together: it is one layer in two words.
+        let replayed = balance::replayed(balance.clone()).layer(transport.clone());
         let llm = tune(RetryLayer::llm(), Defaults::LLM, arguments, budget.clone())?
             .replay(limits.clone())
             .map_policy(|policy| Elsewhere::new(repeat(policy, arguments), set.clone()));
@@ -99,7 +101,7 @@ impl Stack {
         Ok(Self {
             policy: arguments.policy,
             llm_base: upstreams.iter().any(|upstream| upstream.base().ends_with(llm_base)),
-            llm: llm.observer(Log).layer(balanced.clone()),
+            llm: llm.observer(Log).layer(replayed),
             http: http.observer(Log).layer(balanced.clone()),
             balanced,
             upgrades: balance.layer(finish(setup(arguments)?.http1_only())?),
