@@ -172,7 +172,7 @@ impl Node {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.hot.load.in_flight() >= self.most_in_flight()
+        self.hot.load.in_flight_now() >= self.most_in_flight()
     }
 
     /// Holds it until `until`, unless it is held for longer; whether it was not held before.

@@ -68,9 +68,10 @@ async fn a_black_hole_costs_few_calls_however_many_endpoints_there_are() {
     for count in [2, 3, 50] {
         for error in [false, true] {
             let adaptive = failures(count, Adaptive::new(), error).await;
-            assert!((1..=ALLOWED).contains(&adaptive), "{adaptive} of {count}, adaptive");
+            // It may do without the one that it has not met yet.
+            assert!(adaptive <= ALLOWED, "{adaptive} of {count}, adaptive");
             let least = failures(count, LeastRequest::new(), error).await;
-            assert!((1..=ALLOWED).contains(&least), "{least} of {count}, least request");
+            assert!((3..=ALLOWED).contains(&least), "{least} of {count}, least request");
         }
     }
 }

@@ -183,7 +183,7 @@ impl HealthCheck {
             if series.check.is_some() {
                 continue;
             }
-            // It ends before the next round. What the user wrote runs where a panic is caught.
+            // It takes no longer than a round. What the user wrote runs where a panic is caught.
             let limit = self.timeout.min(self.interval);
             let (ask, endpoint) = (Arc::clone(&self.ask), member.endpoint().clone());
             let id = member.id();

@@ -207,7 +207,8 @@ impl EndpointSet {
         Ok(())
     }
 
-    /// The number of the endpoint that is shown by this name, or else has this URI.
+    /// The number of the endpoint that is shown by this name, or else has this URI, however it is
+    /// written.
     #[must_use]
     pub fn id_of(&self, name: &str) -> Option<EndpointId> {
         let members = self.members();

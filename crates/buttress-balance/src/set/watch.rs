@@ -107,6 +107,7 @@ mod discover {
         /// Follows a tower `Discover` whose services are endpoints. An error leaves the set as it
         /// was, and so does the end. The last endpoint stays, though it be removed, until there
         /// is another one. An endpoint that has several keys stays until the last one is removed.
+        /// What was done by hand stays, as with [`watch`](Self::watch).
         ///
         /// # Panics
         ///
