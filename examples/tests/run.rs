@@ -43,6 +43,26 @@ async fn the_axum_server_answers_every_call_over_a_busy_upstream() {
 }
 
 #[tokio::test]
+async fn the_balancer_loses_no_call_to_a_server_that_goes_and_takes_it_back() {
+    let printed = output(env!("CARGO_BIN_EXE_balance")).await;
+    assert_shows(
+        &printed,
+        &[
+            "300 calls, answered by",
+            "east   InUse",
+            "east is gone",
+            "none failed",
+            "east   Ejected",
+            "east is back",
+            "none failed",
+            "east   InUse",
+            "event: #2 was ejected",
+            "event: #2 was taken back",
+        ],
+    );
+}
+
+#[tokio::test]
 async fn the_hyper_client_sends_an_upload_again_as_long_as_it_could_be_recorded() {
     let printed = output(env!("CARGO_BIN_EXE_hyper_client")).await;
     assert_shows(
@@ -53,6 +73,22 @@ async fn the_hyper_client_sends_an_upload_again_as_long_as_it_could_be_recorded(
             "attempt 2: 200 OK: 524288 bytes received",
             "1 attempt(s), then body_not_replayable",
             "attempt 1: 503 Service Unavailable: server busy",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn the_limited_client_spares_a_server_that_is_busy_and_comes_back_to_it() {
+    let printed = output(env!("CARGO_BIN_EXE_limited_client")).await;
+    assert_shows(
+        &printed,
+        &[
+            "client: 40 calls at once, 4 under way at a time at most",
+            "client: 40 of 40 were answered",
+            "server: busy from now on",
+            "were not sent",
+            "server: well again",
+            "client: 50 of 50 were answered",
         ],
     );
 }
@@ -115,6 +151,35 @@ async fn the_tonic_client_outlasts_a_server_that_is_unavailable_at_first() {
             "1 attempts before it; ready: false",
             "2 attempts before it; ready: true",
             "client: Serving",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn the_limited_axum_server_answers_five_and_says_when_to_come_back() {
+    let printed = output(env!("CARGO_BIN_EXE_limited_axum")).await;
+    assert_shows(
+        &printed,
+        &[
+            "200 OK, ratelimit: \"per-minute\";r=4;t=12",
+            "200 OK, ratelimit: \"per-minute\";r=0;t=60",
+            "429 Too Many Requests, ratelimit: \"per-minute\";r=0;t=12, retry-after: 12",
+            "429 Too Many Requests",
+            "429 Too Many Requests",
+            "the health check: 200 OK",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn the_limited_tonic_server_answers_three_and_says_that_the_quota_is_spent() {
+    let printed = output(env!("CARGO_BIN_EXE_limited_tonic")).await;
+    assert_shows(
+        &printed,
+        &[
+            "call 3: Serving",
+            "call 4: ResourceExhausted: the quota is spent",
+            "call 5: ResourceExhausted",
         ],
     );
 }

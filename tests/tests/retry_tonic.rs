@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::{
     convert::Infallible,
     future::Future,
@@ -17,59 +19,18 @@ use std::{
 
 use buttress_core::BoxError;
 use buttress_retry::{Backoff, HeldBody, ReplayBody, ReplayLimits, RetryLayer};
-use bytes::{Buf, BufMut};
 use futures_util::stream;
 use http::{Request, Response, uri::PathAndQuery};
+use support::grpc::Text;
 use tokio::{task::JoinSet, time::Instant};
 use tonic::{
     Code, Status,
     body::Body,
     client::Grpc as Caller,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     server::{Grpc, NamedService},
     transport::{Channel, Endpoint, Server, server::TcpIncoming},
 };
 use tower::{Service, ServiceBuilder, service_fn, util::BoxCloneService};
-
-/// Messages of plain text, so that no code has to be generated.
-#[derive(Clone, Copy, Default)]
-struct Text;
-
-impl Codec for Text {
-    type Encode = String;
-    type Decode = String;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Text {
-    type Item = String;
-    type Error = Status;
-
-    fn encode(&mut self, item: String, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put_slice(item.as_bytes());
-        Ok(())
-    }
-}
-
-impl Decoder for Text {
-    type Item = String;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<String>, Status> {
-        let bytes = buffer.copy_to_bytes(buffer.remaining());
-        let text = String::from_utf8(bytes.into()).map_err(|_| Status::internal("not text"))?;
-        Ok(Some(text))
-    }
-}
 
 /// Fails so many calls with what `fail` makes, then greets.
 #[derive(Clone)]

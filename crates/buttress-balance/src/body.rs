@@ -12,18 +12,42 @@ use buttress_core::BoxError;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{Lease, Observation, Pick, Verdict, balancer::Core, judge::failed_in_trailers};
+use crate::{
+    Lease, Observation, Pick, Verdict, balancer::Core, judge::failed_in_trailers, observe::Change,
+};
 
 /// A lease with what judges it. Dropped before anything was told, it says nothing about the
 /// endpoint, save that the caller may have waited too long.
 pub(crate) struct Held<P: Pick> {
     pub(crate) core: Arc<Core<P>>,
     pub(crate) lease: Lease,
-    pub(crate) cancel_after: Option<Duration>,
+    cancel_after: Option<Duration>,
+    /// What the head said, where the end has the last word.
+    head: Option<Observation>,
 }
 
 impl<P: Pick> Held<P> {
+    pub(crate) const fn new(
+        core: Arc<Core<P>>,
+        lease: Lease,
+        cancel_after: Option<Duration>,
+    ) -> Self {
+        Self { core, lease, cancel_after, head: None }
+    }
+
+    /// Waits with a good word until the body has ended without a bad one, or is dropped; what is bad
+    /// already is told at once.
+    pub(crate) fn judge_at_end(&mut self, head: Observation) -> Option<Change> {
+        if head.verdict == Verdict::Success {
+            self.head = Some(head);
+            return None;
+        }
+        let now = self.core.set().now();
+        self.core.observe(&mut self.lease, &head, now)
+    }
+
     fn fail(&mut self) {
+        self.head = None;
         let now = self.core.set().now();
         let _ = self.core.observe(&mut self.lease, &Observation::new(Verdict::Failure), now);
     }
@@ -31,7 +55,10 @@ impl<P: Pick> Held<P> {
 
 impl<P: Pick> Drop for Held<P> {
     fn drop(&mut self) {
-        if let Some(limit) = self.cancel_after
+        if let Some(head) = self.head.take() {
+            let now = self.core.set().now();
+            let _ = self.core.observe(&mut self.lease, &head, now);
+        } else if let Some(limit) = self.cancel_after
             && self.lease.is_unjudged()
             && self.core.set().now().since(self.lease.started()) >= limit
         {
@@ -51,7 +78,7 @@ pin_project! {
     /// is dropped.
     ///
     /// A body that fails before its end counts as its endpoint's failure, and so do gRPC trailers
-    /// that say so; one that is dropped does not. After an upgrade (101) the count ends with this
+    /// that say so, for which a good head waits; one that is dropped does not. After an upgrade (101) the count ends with this
     /// body, not with the connection.
     pub struct ResponseBody<B, P: Pick> {
         #[pin]

@@ -3,6 +3,7 @@
 use std::{
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use buttress_core::{Attempts, AttemptsFailed, BoxError, Outcome};
@@ -11,8 +12,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    Answered, Ask, BalanceError, Balancer, HashKey, Lease, Moment, Observer, Pick, Picked,
-    ResponseBody, Served, Unavailable,
+    Answered, Ask, BalanceError, Balancer, HashKey, Lease, Moment, Observation, Observer, Pick,
+    Picked, ResponseBody, Served, Unavailable, Verdict,
     balancer::Core,
     body::Held,
     failover::{Bodies, has_idempotency_key, is_upgrade},
@@ -34,6 +35,8 @@ pub(crate) struct Call<L, P: Pick, O, M, B> {
     request: Option<Request<B>>,
     /// What can be sent after that.
     backup: Option<Request<B>>,
+    /// Why it has to wait, until it is polled: whoever is not polled holds nobody up.
+    delayed: Option<Unavailable>,
     /// Its place in line, while it has one.
     wait: Option<Wait<P>>,
     place: Place<P>,
@@ -85,6 +88,7 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
             attempts: request.extensions().get::<Attempts>().cloned(),
             request: Some(request),
             backup,
+            delayed: None,
             wait: None,
             place: Place::Nowhere,
             attempt: 0,
@@ -110,7 +114,7 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         };
         match lease {
             Ok(lease) => self.arrive(lease),
-            Err(reason) => self.stand_in_line(reason),
+            Err(reason) => self.delayed = Some(reason),
         }
     }
 
@@ -157,7 +161,7 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
             panic: lease.is_panic(),
         });
         let cancel_after = self.settings.rules.cancel_after;
-        self.place = Place::At(Held { core: Arc::clone(&self.core), lease, cancel_after });
+        self.place = Place::At(Held::new(Arc::clone(&self.core), lease, cancel_after));
     }
 
     /// Resolves when the call has its endpoint.
@@ -165,6 +169,9 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
     where
         O: Observer,
     {
+        if let Some(reason) = self.delayed.take() {
+            self.stand_in_line(reason);
+        }
         let Some(mut wait) = self.wait.take() else { return Poll::Ready(Ok(())) };
         match wait.poll(&self.ask(), cx) {
             Poll::Pending => {
@@ -239,8 +246,20 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         let (outcome, observation) = rules.judge.result(&result, rules.heed_hints);
         let outcome = if unsent { Outcome::NotSent } else { outcome };
         self.sent |= outcome != Outcome::NotSent;
-        let change = self.core.observe(&mut held.lease, &observation.latency(latency), now);
         let status = result.as_ref().ok().map(Response::status);
+        let mut observation = timed(observation, outcome, latency, &held.lease);
+        if self.core.health.exact && status.is_some() && !rules.next.goes_on(outcome, status, true)
+        {
+            // nginx knows no failures but those that are listed.
+            observation.verdict = Verdict::Success;
+        }
+        // The status of a gRPC call may still come, in the trailers.
+        let open = |response: &Response<RB>| !response.body().is_end_stream();
+        let change = if rules.judge.grpc && result.as_ref().is_ok_and(open) {
+            held.judge_at_end(observation)
+        } else {
+            self.core.observe(&mut held.lease, &observation, now)
+        };
         let next = if rules.next.goes_on(outcome, status, self.repeatable) {
             self.next(&held.lease, now, unsent)
         } else {
@@ -281,13 +300,16 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         }
         let attempts = self.attempts.get_or_insert_with(|| Attempts::first_of(next.most()));
         attempts.note_endpoint(failed.id().number());
+        if attempts.left() == 0 {
+            return None;
+        }
         let ask = Ask::new().key(self.key).replayable(self.repeatable).tried(attempts);
         let lease = self.core.lease(&ask, now).ok()?;
         attempts.begin()?;
         Some(lease)
     }
 
-    /// Ends the call. A failure says which endpoints were tried.
+    /// Ends the call. A failure, and what may become one, says which endpoints were tried.
     fn finish<RB>(
         &mut self,
         result: Result<Response<RB>, BoxError>,
@@ -297,8 +319,12 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
     where
         RB: Body<Error: Into<BoxError>>,
     {
-        let failed = outcome.is_service_failure();
         let rules = &self.settings.rules;
+        let grpc = rules.judge.grpc;
+        // The status of a gRPC call may still come, in the trailers.
+        let is_open = |response: &Response<RB>| !response.body().is_end_stream();
+        let open = grpc && rules.mark && result.as_ref().is_ok_and(is_open);
+        let failed = open || outcome.is_service_failure();
         let attempts = self.attempts.take().or_else(|| {
             let made = failed.then(|| Attempts::first_of(rules.next.most()))?;
             made.note_endpoint(held.lease.id().number());
@@ -317,10 +343,26 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
                 if rules.mark {
                     response.extensions_mut().insert(Served::of(&held.lease, self.attempt));
                 }
-                let grpc = rules.judge.grpc;
                 Ok(response.map(|body| ResponseBody::new(body, held, grpc)))
             }
         }
+    }
+}
+
+/// Adds the time to the head. To find a request wanting takes no work, so that an endpoint which does so
+/// at once is not thought quick for it; one that takes long is slow all the same.
+fn timed(
+    observation: Observation,
+    outcome: Outcome,
+    latency: Duration,
+    lease: &Lease,
+) -> Observation {
+    let known = lease.candidate().node().latency().value();
+    let slower = || known.is_some_and(|known| latency.as_secs_f32() > known);
+    if outcome == Outcome::Rejected && !slower() {
+        observation
+    } else {
+        observation.latency(latency)
     }
 }
 

@@ -10,6 +10,9 @@ use crate::{
     table::{Level, Table},
 };
 
+/// After how many milliseconds it is looked again whether a backup is needed.
+const LOOK: u64 = 1_000;
+
 impl<P: Pick> Core<P> {
     /// The same as [`Balancer::lease`], for whoever has no copy of the table at hand.
     pub(crate) fn lease(&self, ask: &Ask<'_>, now: Moment) -> Result<Lease, Unavailable> {
@@ -67,15 +70,19 @@ impl<P: Pick> Core<P> {
         let (mut probe, mut changed) = (None, false);
         for candidate in table.members.iter().filter(|candidate| candidate.weight() > 0) {
             let node = candidate.node();
-            if let Some(until) = node.held_until(now) {
+            changed |= node.hold_ended(now);
+            if let Some(until) = node.next_end_of_hold(now) {
                 pulse.due_at(until);
             }
-            changed |= node.hold_ended(now);
-            // A backup that nobody needs is not tried.
-            if row.is_some_and(|row| candidate.priority > row) || node.is_down() {
+            if node.is_down() {
                 continue;
             }
             let Some(left) = self.due_in(candidate, now) else { continue };
+            // A backup that nobody needs is not tried; whether somebody does is seen to again.
+            if row.is_some_and(|row| candidate.priority > row) && table.has_room() {
+                pulse.due_at(now.as_millis().saturating_add(left.max(LOOK)));
+                continue;
+            }
             if left > 0 {
                 pulse.due_at(now.as_millis().saturating_add(left));
             } else if probe.is_none() {
@@ -99,8 +106,13 @@ impl<P: Pick> Core<P> {
         if self.health.exact {
             health.exact_due_in(now.as_millis())
         } else {
-            health.due_in(now.as_millis())
+            health.due_in(now.as_millis(), self.patience())
         }
+    }
+
+    /// How long a call may try an ejected endpoint before another one may, in milliseconds.
+    fn patience(&self) -> u64 {
+        crate::clock::millis(self.health.fail_timeout)
     }
 
     fn probe(&self, candidate: &Candidate, ask: &Ask<'_>, now: Moment) -> Option<Lease> {
@@ -108,18 +120,22 @@ impl<P: Pick> Core<P> {
         let tried = ask.tried.is_some_and(|tried| tried.has_tried(candidate.id().number()));
         let health = node.health();
         let cautious = !ask.replayable
-            && health.overdue(now.as_millis()) < crate::clock::millis(self.health.fail_timeout) / 2;
+            && !self.health.exact
+            && health.overdue(now.as_millis()) < self.patience() / 2;
         if tried || cautious || node.is_full() {
             return None;
         }
         let epoch = if self.health.exact {
-            health.exact_probe(now.as_millis(), crate::clock::millis(self.health.fail_timeout))
+            health.exact_probe(now.as_millis(), self.patience())
         } else {
-            health.probe(now.as_millis())
+            health.probe(now.as_millis(), self.patience())
         }?;
         match Lease::take(candidate, Kind::Probe, now) {
             Some(mut lease) => {
                 lease.epoch = epoch;
+                // If nothing comes of it.
+                let next = self.due_in(candidate, now).unwrap_or(0);
+                node.pulse().due_at(now.as_millis().saturating_add(next));
                 Some(lease)
             }
             None => {
@@ -138,7 +154,8 @@ impl<P: Pick> Core<P> {
         now: Moment,
     ) -> Result<Lease, Unavailable> {
         match self.choose_strictly(table, ask, seed, now) {
-            Err(Unavailable::Tried) if ask.lenient => {
+            // One that was tried and has room serves better than a wait for one that was not.
+            Err(Unavailable::Tried | Unavailable::Full) if ask.lenient && ask.tried.is_some() => {
                 self.choose_strictly(table, &Ask { tried: None, ..*ask }, seed, now)
             }
             chosen => chosen,
@@ -237,8 +254,7 @@ impl<P: Pick> Core<P> {
     fn take(&self, candidate: &Candidate, kind: Kind, now: Moment) -> Option<Lease> {
         let lease = Lease::take(candidate, kind, now)?;
         if self.health.exact {
-            let fail_timeout = crate::clock::millis(self.health.fail_timeout);
-            candidate.node().health().exact_picked(now.as_millis(), fail_timeout);
+            candidate.node().health().exact_picked(now.as_millis(), self.patience());
         }
         Some(lease)
     }

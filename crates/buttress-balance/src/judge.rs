@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, sync::Arc, time::SystemTime};
 
-use buttress_core::{BoxError, Hints, Outcome, grpc_status};
+use buttress_core::{BoxError, Hints, Outcome, grpc_status, is_unconnected};
 use http::{HeaderMap, Response, StatusCode};
 
 use crate::{Observation, Verdict};
@@ -27,10 +27,7 @@ impl Judge {
     ) -> (Outcome, Observation) {
         match result {
             Ok(response) => self.response(response, heed_hints),
-            Err(error) => {
-                let outcome = self.error(&**error);
-                (outcome, Observation::new(Verdict::of(outcome)))
-            }
+            Err(error) => self.error(&**error),
         }
     }
 
@@ -44,17 +41,36 @@ impl Judge {
             return (outcome, Observation::new(Verdict::of(outcome)));
         }
         let delay = if heed_hints { Hints::read(status, headers, wall()).delay() } else { None };
+        let delay = delay.filter(|delay| !delay.is_zero());
         // A limit that is reached is no fault; 503 alone may be anything.
+        let one_caller = status == StatusCode::TOO_MANY_REQUESTS;
         let asks = outcome == Outcome::Overloaded
-            && (delay.is_some() || status == StatusCode::TOO_MANY_REQUESTS || status.is_success());
+            && (delay.is_some() || one_caller || status.is_success());
         let verdict = if asks { Verdict::Soft } else { Verdict::Failure };
         let observation = Observation::new(verdict);
-        (outcome, delay.map_or(observation, |delay| observation.hold(delay)))
+        let observation = match delay {
+            // A quota is its caller's own: others need not wait for it.
+            Some(delay) if one_caller => observation.spare(delay),
+            Some(delay) => observation.hold(delay),
+            None => observation,
+        };
+        (outcome, observation)
     }
 
-    fn error(&self, error: &(dyn Error + 'static)) -> Outcome {
+    /// No error is an answer, so none is good for its endpoint.
+    fn error(&self, error: &(dyn Error + 'static)) -> (Outcome, Observation) {
         let said = self.error.as_ref().and_then(|judge| judge(error));
-        said.unwrap_or_else(|| Outcome::of_error(error))
+        let outcome = said.unwrap_or_else(|| Outcome::of_error(error));
+        let (outcome, verdict) = match outcome {
+            // A peer that cannot be spoken to, by its certificate or its protocol. Another one may be.
+            Outcome::Rejected if is_unconnected(error) => (Outcome::NotSent, Verdict::Failure),
+            // The request could not be sent, or the client broke off its upload.
+            Outcome::Rejected | Outcome::Success => (outcome, Verdict::Neutral),
+            // Turned away before it was looked at: a stream or a place in a bulkhead that was refused.
+            Outcome::NotSent if !is_unconnected(error) => (outcome, Verdict::Soft),
+            _ => (outcome, Verdict::Failure),
+        };
+        (outcome, Observation::new(verdict))
     }
 }
 

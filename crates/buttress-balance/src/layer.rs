@@ -192,6 +192,46 @@ impl<P: Pick, T, O, M> BalanceLayer<P, T, O, M> {
 
     /// Makes a service for each endpoint from the inner one, instead of sending all requests
     /// through that. `make` runs when an endpoint is first chosen.
+    ///
+    /// Addresses of one host name, each with a client that connects to it and to no other. `Host`
+    /// and, over TLS, the server name and the certificate stay those of the URI:
+    ///
+    /// ```
+    /// use buttress_balance::{BalanceLayer, Endpoint, EndpointSet};
+    /// use bytes::Bytes;
+    /// use http_body_util::Full;
+    /// use hyper_util::{
+    ///     client::legacy::{Client, connect::{HttpConnector, dns::Name}},
+    ///     rt::TokioExecutor,
+    /// };
+    /// use std::{future::ready, io};
+    /// use tower::{ServiceBuilder, service_fn};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let at = |address: &str| -> Result<Endpoint, Box<dyn std::error::Error>> {
+    ///     let endpoint = Endpoint::new("https://api.example.com")?;
+    ///     Ok(endpoint.address(address.parse()?).name(address))
+    /// };
+    /// let set = EndpointSet::new([at("192.0.2.1:443")?, at("192.0.2.2:443")?])?;
+    /// let pinned = |endpoint: &Endpoint, (): &()| {
+    ///     let address = endpoint.connects_to();
+    ///     let known = service_fn(move |_: Name| ready(Ok::<_, io::Error>(address.into_iter())));
+    ///     let mut tcp = HttpConnector::new_with_resolver(known);
+    ///     tcp.enforce_http(false);
+    ///     // For TLS: `hyper_rustls::HttpsConnectorBuilder`, its `wrap_connector(tcp)`.
+    ///     Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(tcp)
+    /// };
+    /// let client = ServiceBuilder::new()
+    ///     .layer(BalanceLayer::new(set).per_endpoint(pinned))
+    ///     .service(());
+    /// # drop(client);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A unix socket is the same with a connector of two lines, `UnixStream::connect` and
+    /// `TokioIo::new`, and its path for the endpoint's name; for tonic, `make` returns
+    /// `Channel::builder(endpoint.uri().clone()).connect_lazy()`.
     pub fn per_endpoint<F>(self, make: F) -> BalanceLayer<P, PerEndpoint<F>, O, M> {
         let target = PerEndpoint::new(make);
         let Self { set, policy, health, learned, settings, balancer, .. } = self;
@@ -207,6 +247,10 @@ impl<P: Pick, T, O, M> BalanceLayer<P, T, O, M> {
     }
 
     /// Judges by `grpc-status`, in headers and trailers, where a response has one.
+    ///
+    /// A status that asks for another attempt ejects its endpoint sooner or later, but sends no call
+    /// on: tonic's bodies go out once. `RetryLayer::grpc` outside repeats it, and goes to an endpoint
+    /// that was not tried, even if the status came in the trailers.
     pub const fn grpc(mut self) -> Self {
         self.settings.rules.judge.grpc = true;
         self
@@ -247,7 +291,8 @@ impl<P: Pick, T, O, M> BalanceLayer<P, T, O, M> {
     }
 
     /// Leaves the extension [`Served`](crate::Served) out of responses, which then cost no
-    /// allocation.
+    /// allocation. A retry outside learns nothing then of an endpoint whose [`grpc`](Self::grpc)
+    /// status comes in the trailers.
     pub const fn unmarked(mut self) -> Self {
         self.settings.rules.mark = false;
         self

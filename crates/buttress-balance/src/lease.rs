@@ -101,10 +101,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let node = self.candidate.node();
-        if self.kind == Kind::Probe
-            && self.judged == Judged::Nothing
-            && node.health().give_back(self.epoch)
-        {
+        // Whatever was told of it: if that did not decide, another call is to try.
+        if self.kind == Kind::Probe && node.health().give_back(self.epoch) {
             node.pulse().due_at(0);
             node.pulse().line.wake();
         }
@@ -123,6 +121,8 @@ pub struct Observation {
     pub latency: Option<Duration>,
     /// For how long the server asked to be left alone.
     pub hold: Option<Duration>,
+    /// For how long the server asked this one caller to stay away.
+    pub spare: Option<Duration>,
 }
 
 /// How a call ended, as far as its endpoint is concerned.
@@ -143,7 +143,7 @@ impl Observation {
     /// A verdict alone.
     #[must_use]
     pub const fn new(verdict: Verdict) -> Self {
-        Self { verdict, latency: None, hold: None }
+        Self { verdict, latency: None, hold: None, spare: None }
     }
 
     /// Adds the time to the head of the response.
@@ -157,6 +157,14 @@ impl Observation {
     #[must_use]
     pub const fn hold(mut self, time: Duration) -> Self {
         self.hold = Some(time);
+        self
+    }
+
+    /// Adds for how long the server asked this one caller to stay away: others are preferred for as
+    /// long, but no call waits for it.
+    #[must_use]
+    pub const fn spare(mut self, time: Duration) -> Self {
+        self.spare = Some(time);
         self
     }
 }

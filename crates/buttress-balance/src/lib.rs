@@ -82,7 +82,8 @@
 //!
 //! The set can be [edited](EndpointSet) while calls go on, follow a [stream](EndpointSet::watch),
 //! be [looked at](EndpointSet::snapshot) and [listened to](EndpointSet::subscribe). One that does
-//! not change needs no runtime.
+//! not change needs no runtime. `cargo run -p examples --bin balance`, in the repository, shows a set
+//! from inside while one of its servers goes and comes back.
 //!
 //! # Where it stands
 //!

@@ -35,6 +35,8 @@ pub(crate) struct Node {
     peak: Ewma,
     /// Until when a server's hint holds it, in milliseconds; 0 for never.
     hold_until: AtomicU64,
+    /// Until when the hint was meant for all callers.
+    firm_until: AtomicU64,
     /// Since when it comes to its full share, in milliseconds plus 1; 0 for long ago.
     warm_from: AtomicU64,
     /// When the learned limit was last cut, in microseconds.
@@ -79,6 +81,7 @@ impl Node {
             endpoint: Box::new(endpoint),
             peak: Ewma::default(),
             hold_until: AtomicU64::new(0),
+            firm_until: AtomicU64::new(0),
             warm_from: AtomicU64::new(0),
             cut_at: AtomicU64::new(0),
             learned: AtomicBool::new(false),
@@ -175,12 +178,19 @@ impl Node {
         self.hot.load.in_flight_now() >= self.most_in_flight()
     }
 
-    /// Holds it until `until`, unless it is held for longer; whether it was not held before.
-    pub(crate) fn hold(&self, until: Moment, now: Moment) -> bool {
+    /// Holds it until `until`, unless it is held for longer; `firm` if for all callers. Whether that
+    /// changed how it is held.
+    pub(crate) fn hold(&self, until: Moment, now: Moment, firm: bool) -> bool {
         let until = until.as_millis();
+        let firmer = firm && self.firm_until.fetch_max(until, Ordering::AcqRel) <= now.as_millis();
         let before = self.hold_until.fetch_max(until, Ordering::AcqRel);
         self.pulse().due_at(until);
-        before <= now.as_millis()
+        firmer || before <= now.as_millis()
+    }
+
+    /// Whether calls are to wait rather than go there.
+    pub(crate) fn is_firmly_held(&self, now: Moment) -> bool {
+        self.firm_until.load(Ordering::Acquire) > now.as_millis()
     }
 
     /// Until when it is held, in milliseconds, if it is.
@@ -189,14 +199,22 @@ impl Node {
         (until > now.as_millis()).then_some(until)
     }
 
+    /// When the first of its holds ends, in milliseconds, if it is held.
+    pub(crate) fn next_end_of_hold(&self, now: Moment) -> Option<u64> {
+        let firm = self.firm_until.load(Ordering::Acquire);
+        let until = self.held_until(now)?;
+        Some(if firm > now.as_millis() { until.min(firm) } else { until })
+    }
+
     /// Whether a hold has ended since the last look.
     pub(crate) fn hold_ended(&self, now: Moment) -> bool {
-        let until = self.hold_until.load(Ordering::Acquire);
-        let over = until != 0 && until <= now.as_millis();
-        over && self
-            .hold_until
-            .compare_exchange(until, 0, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+        let ended = |time: &AtomicU64| {
+            let until = time.load(Ordering::Acquire);
+            let over = until != 0 && until <= now.as_millis();
+            let first = || time.compare_exchange(until, 0, Ordering::AcqRel, Ordering::Relaxed);
+            over && first().is_ok()
+        };
+        ended(&self.firm_until) | ended(&self.hold_until)
     }
 
     pub(crate) fn start_slowly(&self, now: Moment) {

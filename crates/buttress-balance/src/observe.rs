@@ -52,20 +52,21 @@ impl<P: Pick> Core<P> {
         match observation.verdict {
             Verdict::Success => self.succeeded(lease, now),
             Verdict::Failure => self.failed(lease, now),
-            // The one call that tries an endpoint is none that it answered.
-            _ if lease.is_probe() => self.failed(lease, now),
-            _ => None,
+            // It was there to say so.
+            Verdict::Soft if lease.is_probe() => self.succeeded(lease, now),
+            Verdict::Soft | Verdict::Neutral => None,
         }
     }
 
     fn hold(&self, lease: &Lease, observation: &Observation, now: Moment) {
-        let (Some(time), Some(most)) = (observation.hold, self.health.max_hold) else { return };
+        let asked = observation.hold.or(observation.spare);
+        let (Some(time), Some(most)) = (asked, self.health.max_hold) else { return };
         let time = time.min(most);
-        if time.is_zero() || observation.verdict == Verdict::Success {
+        if time.is_zero() || observation.verdict == Verdict::Success || self.is_alone() {
             return;
         }
         let node = lease.candidate().node();
-        if node.hold(now.after(time), now) {
+        if node.hold(now.after(time), now, observation.hold.is_some()) {
             tracing::debug!(endpoint = %node.endpoint, ?time, "held");
             node.pulse().changed();
             node.pulse().tell(|| Event::Held { id: node.id, time });
@@ -98,7 +99,8 @@ impl<P: Pick> Core<P> {
     }
 
     fn failed(&self, lease: &Lease, now: Moment) -> Option<Change> {
-        if self.health.max_fails == 0 {
+        // What another balancer of the same set has ejected stays so until a call to it succeeds.
+        if self.health.max_fails == 0 && !lease.is_probe() {
             return None;
         }
         let node = lease.candidate().node();
@@ -126,9 +128,14 @@ impl<P: Pick> Core<P> {
         Some(Change::Ejected(time))
     }
 
+    /// Whether there is nowhere else to go.
+    fn is_alone(&self) -> bool {
+        self.table.load().members.iter().filter(|member| member.weight() > 0).count() < 2
+    }
+
     fn failed_exactly(&self, lease: &Lease, now: Moment) -> Option<u64> {
         // A lone peer is never marked down.
-        if self.table.load().members.len() < 2 {
+        if self.is_alone() {
             return None;
         }
         let max_fails = u64::from(self.health.max_fails);

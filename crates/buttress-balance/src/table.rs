@@ -8,9 +8,10 @@ pub(crate) struct Table<T> {
     pub(crate) version: u64,
     /// All of them.
     pub(crate) members: Vec<Candidate>,
-    /// Those that are fit, one level for each priority, the first to be used first.
+    /// Those that are fit, one level for each priority, the first to be used first; then those that are
+    /// spared for some caller's sake.
     pub(crate) levels: Vec<Level<T>>,
-    /// Those that only their servers' wish keeps out, if nobody is fit.
+    /// Those that only their servers' wish keeps out, if there is no level.
     pub(crate) held: Option<Level<T>>,
     /// Those that are out, if nobody is fit or held.
     pub(crate) out: Option<Level<T>>,
@@ -40,17 +41,19 @@ impl<T> Table<T> {
         health: &Health,
         now: Moment,
     ) -> Self {
-        let (mut fit, mut held, mut out) = (Vec::new(), Vec::new(), Vec::new());
+        let patience = crate::clock::millis(health.fail_timeout);
+        let (mut fit, mut spared) = (Vec::new(), Vec::new());
+        let (mut held, mut out) = (Vec::new(), Vec::new());
         for member in members.iter().filter(|member| member.weight() > 0) {
             let node = member.node();
-            if let Some(left) = node.health().due_in(now.as_millis()) {
+            if let Some(left) = node.health().due_in(now.as_millis(), patience) {
                 node.pulse().due_at(now.as_millis().saturating_add(left));
             }
             let list = if node.is_down() || !node.health().in_use() {
                 &mut out
-            } else if let Some(until) = node.held_until(now) {
+            } else if let Some(until) = node.next_end_of_hold(now) {
                 node.pulse().due_at(until);
-                &mut held
+                if node.is_firmly_held(now) { &mut held } else { &mut spared }
             } else {
                 &mut fit
             };
@@ -58,8 +61,11 @@ impl<T> Table<T> {
         }
         fit.sort_by_key(|candidate| candidate.priority);
         let level = |candidates: &[Candidate]| Level::build(candidates, policy, health, now);
-        let levels: Vec<_> =
+        let mut levels: Vec<_> =
             fit.chunk_by(|one, next| one.priority == next.priority).map(level).collect();
+        if !spared.is_empty() {
+            levels.push(level(&first_row(spared)));
+        }
         let none_fit = levels.is_empty();
         let held = (none_fit && !held.is_empty()).then(|| level(&first_row(held)));
         let out = (none_fit && held.is_none() && !out.is_empty()).then(|| level(&first_row(out)));
@@ -69,6 +75,12 @@ impl<T> Table<T> {
     /// The priority that is in use.
     pub(crate) fn row(&self) -> Option<u8> {
         self.levels.first().map(|level| level.priority)
+    }
+
+    /// Whether someone who is fit can take a call.
+    pub(crate) fn has_room(&self) -> bool {
+        let mut fit = self.levels.iter().flat_map(|level| &level.candidates);
+        fit.any(|candidate| !candidate.node().is_full())
     }
 
     pub(crate) const fn is_panic(&self) -> bool {

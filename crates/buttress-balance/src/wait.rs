@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Sleep, sleep_until};
+use tokio::{
+    runtime::Handle,
+    time::{Sleep, sleep_until},
+};
 
 use crate::{Ask, BalanceError, Lease, Moment, Pick, Unavailable, balancer::Core, queue::Ticket};
 
@@ -33,7 +36,8 @@ pub(crate) struct Wait<P: Pick> {
 impl<P: Pick> Wait<P> {
     /// Joins the line; `None` if it is full.
     pub(crate) fn join(core: &Arc<Core<P>>, queue: Queue, now: Moment) -> Option<Self> {
-        if queue.timeout.is_zero() {
+        // A set that does not change needs no runtime, and without one there is no timer to wait by.
+        if queue.timeout.is_zero() || Handle::try_current().is_err() {
             return None;
         }
         let ticket = core.set().pulse().line.join(queue.most)?;
@@ -70,7 +74,12 @@ impl<P: Pick> Wait<P> {
             if reason == Unavailable::Ejected {
                 return Poll::Ready(Err(BalanceError::unavailable(reason, None)));
             }
-            let due = if turn { pulse.next_due() } else { None };
+            let due = match reason {
+                // Whoever looks after the set may just be about to make the appointment.
+                Unavailable::Held(until) => Some(until),
+                _ if turn => pulse.next_due(),
+                _ => None,
+            };
             let wake = due.map_or(self.until, |due| due.max(now.after(MILLI)).min(self.until));
             self.sleep.as_mut().reset(self.core.set().instant(wake));
             if self.sleep.as_mut().poll(cx).is_pending() {

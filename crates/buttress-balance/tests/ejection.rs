@@ -272,7 +272,7 @@ async fn where_all_ask_to_be_left_alone_a_call_waits_for_the_first_of_them() {
     let (net, set) = (Net::new(), set(["a", "b"]));
     for (host, seconds) in [("a", "3"), ("b", "1")] {
         net.on(host, move |_| async move {
-            let mut response = common::plain(429);
+            let mut response = common::plain(503);
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(seconds));
             Ok(response)
         });

@@ -15,7 +15,7 @@ use buttress_core::{Attempts, AttemptsFailed, cause};
 use bytes::Bytes;
 use common::{Net, endpoint, get, in_flight, pass, post, set};
 use http::{HeaderName, HeaderValue, Request, StatusCode, header};
-use http_body_util::{Full, channel::Channel};
+use http_body_util::{Either, Full, channel::Channel};
 use tower::{Layer, ServiceExt};
 
 const UNAVAILABLE: On = On::Status(StatusCode::SERVICE_UNAVAILABLE);
@@ -209,6 +209,8 @@ async fn attempts_that_a_retry_outside_counts_are_shared() {
     request.extensions_mut().insert(attempts.clone());
     assert!(client.oneshot(request).await.is_err());
     assert_eq!((net.all_calls(), attempts.made(), attempts.left()), (2, 2, 0));
+    let picks: u64 = set.snapshot().iter().map(|endpoint| endpoint.picks).sum();
+    assert_eq!(picks, 2, "what was not called was not picked");
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,6 +224,21 @@ async fn a_first_attempt_s_failure_names_its_endpoint_to_a_retry_outside() {
     net.answers("a", 404);
     let response = client.oneshot(get()).await.unwrap();
     assert!(response.extensions().get::<Attempts>().is_none(), "an answer is no failure");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grpc_call_whose_status_is_still_to_come_names_its_endpoint_too() {
+    let (net, set) = (Net::new(), set(["a"]));
+    net.on("a", |_| async { Ok(http::Response::new(Either::Left(Full::from("message")))) });
+    let response = layer(&set).grpc().layer(net.clone()).oneshot(get()).await.unwrap();
+    let attempts = response.extensions().get::<Attempts>().unwrap();
+    assert!(attempts.has_tried(set.candidates()[0].id().number()));
+    assert_eq!(attempts.made(), 1);
+    let response = layer(&set).layer(net.clone()).oneshot(get()).await.unwrap();
+    assert!(response.extensions().get::<Attempts>().is_none(), "the head of HTTP says it all");
+    net.answers("a", 200);
+    let response = layer(&set).grpc().layer(net).oneshot(get()).await.unwrap();
+    assert!(response.extensions().get::<Attempts>().is_none(), "no trailers can follow");
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,10 +40,10 @@ fn one_of_several_callers_tries_an_endpoint_that_is_due() {
         let threads: Vec<_> = (0..2)
             .map(|_| {
                 let cell = cell.clone();
-                thread::spawn(move || cell.probe(BASE).is_some())
+                thread::spawn(move || cell.probe(BASE, BASE).is_some())
             })
             .collect();
-        let mine = cell.probe(BASE).is_some();
+        let mine = cell.probe(BASE, BASE).is_some();
         let theirs = threads.into_iter().map(|t| t.join().unwrap());
         let won = theirs.filter(|&won| won).count() + usize::from(mine);
         assert_eq!(won, 1);
@@ -54,13 +54,13 @@ fn one_of_several_callers_tries_an_endpoint_that_is_due() {
 fn a_probe_that_is_given_back_can_be_taken_again_and_only_by_one() {
     loom::model(|| {
         let cell = ejected();
-        let epoch = cell.probe(BASE).unwrap();
+        let epoch = cell.probe(BASE, BASE).unwrap();
         let taker = {
             let cell = cell.clone();
-            thread::spawn(move || cell.probe(BASE))
+            thread::spawn(move || cell.probe(BASE, BASE))
         };
         assert!(cell.give_back(epoch));
-        let mine = cell.probe(BASE);
+        let mine = cell.probe(BASE, BASE);
         let theirs = taker.join().unwrap();
         assert!(mine.is_some() != theirs.is_some(), "{mine:?} {theirs:?}");
         assert_eq!(cell.word().state, State::Probed);
@@ -97,7 +97,7 @@ fn a_probe_that_ends_beside_late_answers_ends_as_it_said() {
     for good in [true, false] {
         loom::model(move || {
             let cell = ejected();
-            let epoch = cell.probe(BASE).unwrap();
+            let epoch = cell.probe(BASE, BASE).unwrap();
             let late = {
                 let cell = cell.clone();
                 thread::spawn(move || (cell.fail(0), cell.succeed(0, BASE)))
@@ -126,7 +126,7 @@ fn two_that_find_the_run_long_enough_eject_once() {
             .collect();
         let ejections = threads.into_iter().map(|t| t.join().unwrap()).filter(|&out| out);
         assert_eq!(ejections.count(), 1);
-        assert_eq!((cell.word().count, cell.due_in(0)), (1, Some(BASE)));
+        assert_eq!((cell.word().count, cell.due_in(0, BASE)), (1, Some(BASE)));
     });
 }
 

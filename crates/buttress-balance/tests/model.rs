@@ -75,6 +75,8 @@ struct Model {
     members: HashMap<u8, (EndpointId, Told)>,
     /// Until when an endpoint asked to be left alone.
     held: HashMap<EndpointId, u64>,
+    /// How many could be chosen when the first layer last looked: a lone one is not held.
+    seen: usize,
     leases: Vec<(usize, Lease)>,
     attempts: Attempts,
     now: u64,
@@ -97,6 +99,7 @@ impl Model {
             layers,
             members: HashMap::new(),
             held: HashMap::new(),
+            seen: 0,
             leases: Vec::new(),
             attempts: Attempts::first_of(u32::MAX),
             now: 0,
@@ -167,6 +170,9 @@ impl Model {
         let ask = if avoid { ask.tried(&self.attempts) } else { ask };
         let tried = |id: EndpointId| avoid && self.attempts.has_tried(id.number());
         let eligible = self.eligible();
+        if layer == 0 {
+            self.seen = eligible.len();
+        }
         let fit = || eligible.iter().filter(|endpoint| self.is_fit(endpoint));
         let to_be_had = || fit().filter(|endpoint| !tried(endpoint.id) && !is_full(endpoint));
         let leased = self.layers[layer].borrow_mut().lease(&ask, self.now());
@@ -222,7 +228,7 @@ impl Model {
             let observation = Observation::new(verdict).hold(Duration::from_secs(hold));
             self.layers[layer].borrow().observe(&mut lease, &observation, self.now());
             let asks = matches!(verdict, Verdict::Soft | Verdict::Failure);
-            if asks && layer == 0 && hold > 0 {
+            if asks && layer == 0 && hold > 0 && self.seen > 1 {
                 let until = self.now + (hold * 1_000).min(MAX_HOLD);
                 let held = self.held.entry(lease.id()).or_default();
                 *held = until.max(*held);

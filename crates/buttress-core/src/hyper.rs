@@ -18,6 +18,11 @@ pub(crate) fn known(error: &(dyn Error + 'static)) -> Option<Outcome> {
     error.downcast_ref::<h2::Error>().map(stream)
 }
 
+/// Whether the client says that it got no connection.
+pub(crate) fn failed_to_connect(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect)
+}
+
 /// No connection, so nothing was sent; a peer whose certificate is wrong will stay wrong.
 fn connect(error: &legacy::Error) -> Outcome {
     let invalid = causes(error)

@@ -44,5 +44,5 @@ pub use clone::CloneBody;
 pub use error::{BoxError, InvalidRequest, Phase, TimedOut, cause, causes};
 pub use guard::{BodyEnd, BodyGuard, GuardBody};
 pub use hints::{HintSource, Hints};
-pub use outcome::{ByGrpcStatus, ByStatus, Classify, Outcome, grpc_status};
+pub use outcome::{ByGrpcStatus, ByStatus, Classify, Outcome, grpc_status, is_unconnected};
 pub use setting::SettingError;

@@ -102,6 +102,30 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// Whether no connection came about, for whatever reason, so that nothing can have been sent.
+///
+/// [`Outcome::of_error`] says whether the same peer is worth another try: a wrong certificate is
+/// [`Rejected`](Outcome::Rejected), since it will stay wrong. Another peer may have a right one.
+#[must_use]
+pub fn is_unconnected(error: &(dyn Error + 'static)) -> bool {
+    let sent = cause::<AttemptsFailed>(error).is_some_and(|failed| !failed.is_unsent());
+    !sent && causes(error).any(failed_to_connect)
+}
+
+fn failed_to_connect(error: &(dyn Error + 'static)) -> bool {
+    if let Some(timed_out) = error.downcast_ref::<TimedOut>() {
+        return timed_out.phase() == Phase::Connect;
+    }
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return known_io(error) == Some(Outcome::NotSent);
+    }
+    #[cfg(feature = "hyper")]
+    if crate::hyper::failed_to_connect(error) {
+        return true;
+    }
+    false
+}
+
 fn known(error: &(dyn Error + 'static)) -> Option<Outcome> {
     if let Some(timed_out) = error.downcast_ref::<TimedOut>() {
         return Some(match timed_out.phase() {

@@ -75,6 +75,7 @@
 //! - `client` (default): [`Client`] and its [transport];
 //! - `balance`: `BalanceLayer`, endpoint sets and the policies that choose; with `client`,
 //!   `Setup::endpoints`;
+//! - `limit`: `RateLimitLayer`, `ConcurrencyLimitLayer` and `ThrottleLayer`;
 //! - `retry` (default): [`RetryLayer`] and the rest of [`retry`];
 //! - `tls` (default): `https` for the client, by rustls with the certificates that the platform
 //!   trusts. Nothing without `client`.
@@ -99,6 +100,10 @@ pub use buttress_core::{
     Attempts, AttemptsFailed, BoxError, Deadline, InvalidRequest, Outcome, Phase, SettingError,
     TimedOut, cause, causes,
 };
+#[cfg(feature = "limit")]
+pub use buttress_limit as limit;
+#[cfg(feature = "limit")]
+pub use buttress_limit::{ConcurrencyLimitLayer, RateLimitLayer, ThrottleLayer};
 #[cfg(feature = "retry")]
 pub use buttress_retry as retry;
 #[cfg(feature = "retry")]

@@ -47,8 +47,14 @@ impl Cell {
         self.word().state == State::InUse
     }
 
-    /// When it may be tried again, in milliseconds from now; `None` if it is in use, or tried.
-    pub(crate) fn due_in(&self, now: u64) -> Option<u64> {
+    /// When it may be tried again, in milliseconds from now; `None` if it is in use. A call that tries
+    /// it has `patience` for that, in milliseconds, before another one may.
+    pub(crate) fn due_in(&self, now: u64, patience: u64) -> Option<u64> {
+        self.word().due_in(now, patience)
+    }
+
+    /// In how many milliseconds it may be tried, if it is ejected and nobody tries it.
+    pub(crate) fn ejected_for(&self, now: u64) -> Option<u64> {
         let word = self.word();
         (word.state == State::Ejected).then(|| word.left(now))
     }
@@ -102,8 +108,8 @@ impl Cell {
     }
 
     /// Makes the caller the one that tries the endpoint: the epoch of its call.
-    pub(crate) fn probe(&self, now: u64) -> Option<u64> {
-        let (_, next) = self.change(|word| word.probed(now)).ok()?;
+    pub(crate) fn probe(&self, now: u64, patience: u64) -> Option<u64> {
+        let (_, next) = self.change(|word| word.probed(now, patience)).ok()?;
         Some(next.epoch)
     }
 

@@ -71,7 +71,7 @@ impl Cell {
             let due = word.state != State::InUse && word.left(now) == 0;
             let run = word.run;
             let again = || Word { state: State::Ejected, ..word };
-            due.then(|| again().probed(now))
+            due.then(|| again().probed(now, 0))
                 .flatten()
                 .map(|next| Word { run, ..next.at(over(now, fail_timeout)) })
         });

@@ -109,11 +109,22 @@ impl Word {
         Self { count, ..self.enter(State::Ejected, now.wrapping_add(length)) }
     }
 
-    /// Tried by one call, if its time has come; the time stays as it is, for when the call is
-    /// given up.
-    pub(super) fn probed(self, now: u64) -> Option<Self> {
-        let due = self.state == State::Ejected && self.left(now) == 0;
-        due.then(|| self.enter(State::Probed, self.time))
+    /// In how many milliseconds a call may try it, if it is out; while one does, that is after
+    /// `patience`.
+    pub(super) const fn due_in(self, now: u64, patience: u64) -> Option<u64> {
+        match self.state {
+            State::InUse => None,
+            State::Ejected => Some(self.left(now)),
+            State::Probed => Some(patience.saturating_sub(self.since(now))),
+        }
+    }
+
+    /// Tried by one call from now on, if its time has come.
+    pub(super) const fn probed(self, now: u64, patience: u64) -> Option<Self> {
+        match self.due_in(now, patience) {
+            Some(0) => Some(self.enter(State::Probed, now)),
+            _ => None,
+        }
     }
 
     /// The call that tried it came to nothing: another one may.
@@ -149,9 +160,20 @@ mod tests {
         let now = TIME - 10;
         let ejected = Word::new(now).ejected(now, 30_000, |_| 30_000);
         assert_eq!((ejected.left(now), ejected.left(now + 29_999)), (30_000, 1));
-        assert_eq!(ejected.probed(now + 29_999), None);
-        assert!(ejected.probed(now + 30_000).is_some());
-        assert!(ejected.probed(now + 30_000_000).is_some());
+        let patience = 30_000;
+        assert_eq!(ejected.probed(now + 29_999, patience), None);
+        assert!(ejected.probed(now + 30_000, patience).is_some());
+        assert!(ejected.probed(now + 30_000_000, patience).is_some());
+    }
+
+    #[test]
+    fn a_call_that_tries_for_too_long_gets_a_successor() {
+        let ejected = Word::new(0).ejected(0, 1_000, |_| 1_000);
+        let probed = ejected.probed(1_500, 500).unwrap();
+        assert_eq!(probed.probed(1_999, 500), None);
+        let next = probed.probed(2_000, 500).unwrap();
+        assert_ne!(next.epoch, probed.epoch);
+        assert_eq!(next.due_in(2_100, 500), Some(400));
     }
 
     #[test]
@@ -159,11 +181,11 @@ mod tests {
         let lengths = |count| count * 1_000;
         let mut word = Word::new(0).ejected(0, 1_000, lengths);
         assert_eq!(word.left(0), 1_000);
-        word = word.probed(1_000).unwrap().ejected(1_000, 1_000, lengths);
+        word = word.probed(1_000, 1_000).unwrap().ejected(1_000, 1_000, lengths);
         assert_eq!(word.left(1_000), 2_000);
-        word = word.probed(3_000).unwrap().readmitted(3_000).ejected(3_500, 1_000, lengths);
+        word = word.probed(3_000, 1_000).unwrap().readmitted(3_000).ejected(3_500, 1_000, lengths);
         assert_eq!(word.left(3_500), 3_000);
-        word = word.probed(6_500).unwrap().readmitted(6_500).ejected(9_500, 1_000, lengths);
+        word = word.probed(6_500, 1_000).unwrap().readmitted(6_500).ejected(9_500, 1_000, lengths);
         assert_eq!((word.count, word.left(9_500)), (1, 1_000), "three good seconds");
     }
 

@@ -59,7 +59,7 @@ pub enum State {
 impl EndpointStatus {
     pub(super) fn of(endpoint: &Endpoint, node: &Node, draining: bool, now: Moment) -> Self {
         let held = node.held_until(now).map(|until| until.saturating_sub(now.as_millis()));
-        let due_in = node.health().due_in(now.as_millis());
+        let due_in = node.health().ejected_for(now.as_millis());
         let state = match due_in {
             _ if draining => State::Draining,
             _ if node.is_down() => State::Down,

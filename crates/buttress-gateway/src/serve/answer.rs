@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use buttress::balance::{BalanceError, BalanceErrorKind};
 use buttress_core::{BoxError, Outcome, Phase, TimedOut, cause};
+use buttress_limit::Throttled;
 use buttress_retry::QueueFull;
 use bytes::Bytes;
 use http::{
@@ -27,11 +28,19 @@ pub(crate) struct Answer {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// Whole seconds; told where the status is 503.
+    retry_after: u64,
 }
 
 impl Answer {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), retry_after: 1 }
+    }
+
+    /// Says when to come back: rounded up, so that nobody who obeys comes too early.
+    fn after(self, time: Duration) -> Self {
+        let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
+        Self { retry_after: seconds.max(1), ..self }
     }
 
     /// 200: the request may be forwarded no further and ends here (RFC 9110 section 7.6.2).
@@ -54,10 +63,21 @@ impl Answer {
         Self::new(StatusCode::BAD_GATEWAY, "upstream_invalid", message)
     }
 
+    /// 429, or whatever a limit answers with.
+    pub(crate) fn limited(status: StatusCode, code: &'static str, message: &'static str) -> Self {
+        Self::new(status, code, message)
+    }
+
     /// 503: as many requests are under way as the gateway was told to carry.
     pub(crate) fn overloaded() -> Self {
         let message = "the gateway carries as many requests as it may; try again shortly";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "gateway_overloaded", message)
+    }
+
+    /// 503: the upstream mostly says that it is busy, and is spared.
+    fn throttled() -> Self {
+        let message = "the upstream mostly says that it is busy; the request was not sent";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "upstream_busy", message)
     }
 
     /// 508: the request has been here before.
@@ -75,6 +95,12 @@ impl Answer {
             cause::<Overloaded>(&**error).is_some() || cause::<QueueFull>(&**error).is_some();
         if refused {
             return Self::overloaded();
+        }
+        if let Some(full) = cause::<buttress_limit::Overloaded>(&**error) {
+            return Self::overloaded().after(full.retry_after());
+        }
+        if let Some(throttled) = cause::<Throttled>(&**error) {
+            return Self::throttled().after(throttled.retry_after());
         }
         if let Some(error) = cause::<BalanceError>(&**error) {
             return Self::unbalanced(error);
@@ -131,19 +157,27 @@ impl Answer {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
             return response;
         }
-        let kind =
-            if self.status.is_client_error() { "invalid_request_error" } else { "gateway_error" };
-        let error =
-            ErrorBody { message: &self.message, r#type: kind, param: None, code: self.code };
-        let json = serde_json::to_vec(&Envelope { error }).unwrap_or_default();
-        let mut response = Response::new(Full::from(json));
-        *response.status_mut() = self.status;
+        let (status, retry_after) = (self.status, self.retry_after);
+        let mut response = Response::new(Full::new(self.into_json()));
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from(retry_after));
         }
         response
+    }
+
+    /// The body of the answer.
+    pub(crate) fn into_json(self) -> Bytes {
+        let kind = match self.status {
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_client_error() => "invalid_request_error",
+            _ => "gateway_error",
+        };
+        let error =
+            ErrorBody { message: &self.message, r#type: kind, param: None, code: self.code };
+        serde_json::to_vec(&Envelope { error }).unwrap_or_default().into()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, builder::FalseyValueParser, value_parser};
 
 use super::{
-    Forwarded, Upstream,
+    Forwarded, Limits, OverloadArguments, Upstream,
     affinity::AffinityArguments,
     values::{Address, InFlightLimit, Limit, Size, count, duration, percent, workers},
 };
@@ -268,6 +268,10 @@ pub struct Arguments {
     )]
     pub max_requests: usize,
 
+    /// What is done where there is too much to do.
+    #[command(flatten)]
+    pub overload: OverloadArguments,
+
     /// Time for a client to send the head of its next request, idle connections included
     #[arg(
         long,
@@ -299,6 +303,10 @@ pub struct Arguments {
         value_parser = duration
     )]
     pub drain_timeout: Duration,
+
+    /// Limits on clients and on what the upstreams are sent.
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 /// How the upstream of a request is chosen.

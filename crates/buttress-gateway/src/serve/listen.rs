@@ -18,6 +18,7 @@ use super::{
     Arguments, Error,
     affinity::HashKey,
     exchange::InFlight,
+    limits::Inbound,
     proxy::{Client, Proxy},
     reach,
     shutdown::{Drained, Shutdown},
@@ -68,6 +69,7 @@ impl Server {
             forwarded: arguments.forwarded,
             hash_key,
             stack,
+            inbound: Inbound::new(&arguments.limits)?,
             in_flight: InFlight::new(arguments.max_requests),
             shutdown,
         };

@@ -20,7 +20,9 @@ mod body;
 mod error;
 mod exchange;
 mod headers;
+mod limits;
 mod listen;
+mod overload;
 mod proxy;
 mod reach;
 mod shutdown;
@@ -38,7 +40,9 @@ pub use self::{
     arguments::{Arguments, Balance, Policy, Protocol},
     error::Error,
     headers::Forwarded,
+    limits::{LimitKey, Limits, Rate},
     listen::Server,
+    overload::{Concurrent, OverloadArguments, Spare},
     shutdown::{Drained, Shutdown},
     upstream::{InvalidUpstream, Upstream},
     values::{Address, InFlightLimit, Limit, Size},

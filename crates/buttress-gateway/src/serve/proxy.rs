@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use buttress::balance::Served;
+use buttress_limit::concurrency::HeldPermit;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE},
@@ -18,6 +19,8 @@ use super::{
     body::ResponseBody,
     exchange::{Chain, Exchange, InFlight},
     headers::{self, Forwarded},
+    limits::{self, Inbound},
+    overload,
     shutdown::Shutdown,
     socket::Ending,
     stack::{Stack, UpstreamBody},
@@ -31,6 +34,7 @@ pub(crate) struct Proxy {
     pub(crate) forwarded: Forwarded,
     pub(crate) hash_key: Option<HashKey>,
     pub(crate) stack: Stack,
+    pub(crate) inbound: Inbound,
     pub(crate) in_flight: InFlight,
     pub(crate) shutdown: Shutdown,
 }
@@ -56,15 +60,17 @@ impl Proxy {
     /// Dropping the future drops the call to the upstream with it.
     pub(crate) async fn answer(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         client: Client,
     ) -> Response<ResponseBody<UpstreamBody>> {
         let mut exchange = Exchange::open(&request, client.peer);
         let speaks_http_1_0 = request.version() == Version::HTTP_10;
-        let passed = self.pass(request, &client, &mut exchange).await;
-        let mut response = match passed {
-            Ok(response) => response.map(Either::Right),
-            Err(answer) => answer.into_response().map(Either::Left),
+        let mut response = match self.inbound.refuse(&mut request, client.peer) {
+            Some(refusal) => refusal.map(Either::Left),
+            None => match self.pass(request, &client, &mut exchange).await {
+                Ok(response) => response.map(Either::Right),
+                Err(answer) => answer.into_response().map(Either::Left),
+            },
         };
         let received = std::mem::replace(response.version_mut(), Version::HTTP_11);
         headers::add_via(response.headers_mut(), received);
@@ -102,8 +108,11 @@ impl Proxy {
             Some(_) => self.stack.upgrade(sent).await,
             None => self.stack.send(sent).await,
         };
-        let mut response = result.map_err(|error| {
-            tracing::warn!(error = %Chain(&*error), "no answer from an upstream");
+        let mut response = result.map(limits::undress).map_err(|error| {
+            // A refusal is no news, and there may be very many.
+            if !overload::is_refusal(&error) {
+                tracing::warn!(error = %Chain(&*error), "no answer from an upstream");
+            }
             Answer::of_error(&error)
         })?;
         if let Some(served) = response.extensions().get::<Served>() {
@@ -182,7 +191,8 @@ impl Proxy {
         let protocol = fields.get(UPGRADE).cloned().unwrap_or(upgrade.protocol);
         headers::remove_hop_by_hop(fields);
         announce(fields, protocol);
-        let held = (Arc::clone(&client.place), exchange.take_slot());
+        let permit = response.extensions_mut().remove::<HeldPermit>();
+        let held = (Arc::clone(&client.place), exchange.take_slot(), permit);
         self.shutdown.spawn(async move {
             match tunnel::carry(upgrade.client, upstream).await {
                 Ok((sent, received)) => tracing::debug!(sent, received, "tunnel closed"),

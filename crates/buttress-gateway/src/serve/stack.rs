@@ -2,14 +2,20 @@
 //!
 //! From the gateway outwards, and why:
 //!
-//! 1. **Retry** ([`Log`] watches it). Outermost, so that each attempt may go to another upstream
+//! 0. **Concurrency** (the `overload` module). Outermost: what has to wait or is refused has not
+//!    begun, and holds nothing.
+//! 1. **Retry** ([`Log`] watches it). Outside of what follows, so that each attempt may go to another upstream
 //!    and has a first-byte timeout of its own. One budget for both policies: it is the upstreams
 //!    that it protects, and those are the same.
 //! 2. **Commit**, for `llm` only. Inside of retry, so that an answer that ends before it has begun
 //!    is an attempt that failed.
-//! 3. **Balance**. One set of upstreams for all policies: what is in flight and who is ejected is
+//! 3. **Rate limit**. Inside of retry, since an upstream counts every attempt; outside of balance, so
+//!    that what waits has no upstream yet.
+//! 4. **Throttle** (the `overload` module). Inside of retry, so that each attempt counts; outside of
+//!    balance, which spares single upstreams, while this is for all of them together.
+//! 5. **Balance**. One set of upstreams for all policies: what is in flight and who is ejected is
 //!    the same for all.
-//! 4. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS.
+//! 6. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS.
 
 use std::{fs, time::Duration};
 
@@ -32,6 +38,8 @@ use super::{
     Arguments, Error, Policy, Protocol, Upstream,
     balance::{self, Choice},
     exchange::Chain,
+    limits::{self, Limited},
+    overload::{self, Concurrency},
     upload::RequestBody,
 };
 
@@ -42,19 +50,24 @@ const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs
 /// The path of every API that speaks the dialect of `OpenAI`.
 const LLM_PATH: &str = "/v1/";
 
-type Balanced = <balance::Layer as Layer<Transport>>::Service;
+type Sparing = overload::Throttled<<balance::Layer as Layer<Transport>>::Service>;
+type Balanced = <limits::Outbound as Layer<Sparing>>::Service;
 type Llm = Retry<Commit<Balanced>, Elsewhere<HttpPolicy<ReplayBodies, Held>>, Log>;
 type Http = Retry<Balanced, Elsewhere<HttpPolicy<ReplayBodies>>, Log>;
 
 /// What an upstream answers with, counted as in flight to its end.
-type BalancedBody = ResponseBody<TransportBody, Choice>;
+type BalancedBody = Limited<overload::ThrottledBody<ResponseBody<TransportBody, Choice>>>;
 
-/// The same as it comes out of the layers.
-pub(crate) type UpstreamBody = Either<HeldBody<BalancedBody>, Either<BalancedBody, TransportBody>>;
+/// The same, counted as under way to its end.
+pub(crate) type UpstreamBody = overload::ConcurrentBody<StackBody>;
+
+/// The same as it comes out of the layers of a policy.
+pub(crate) type StackBody = Either<HeldBody<BalancedBody>, Either<BalancedBody, TransportBody>>;
 
 /// The layers over the pool, one set for each policy.
 #[derive(Clone, Debug)]
 pub(crate) struct Stack {
+    concurrency: Concurrency,
     policy: Policy,
     /// Whether the path of an upstream itself says that it is an LLM API.
     llm_base: bool,
@@ -86,9 +99,14 @@ impl Stack {
         let set = balance::set(arguments)?;
         let balance = balance::layer(arguments, set.clone())?;
         let transport = transport(arguments)?;
-        let balanced = balance.layer(transport.clone());
+        let limit = limits::outbound(&arguments.limits)?;
+        let throttle = overload::throttle(&arguments.overload)?;
+        let around = |balance: &balance::Layer| {
+            limit.layer(throttle.layer(balance.layer(transport.clone())))
+        };
+        let balanced = around(&balance);
         // They choose together: it is one layer in two words.
-        let replayed = balance::replayed(balance.clone()).layer(transport.clone());
+        let replayed = around(&balance::replayed(balance.clone()));
         let llm = tune(RetryLayer::llm(), Defaults::LLM, arguments, budget.clone())?
             .replay(limits.clone())
             .map_policy(|policy| Elsewhere::new(repeat(policy, arguments), set.clone()));
@@ -97,14 +115,16 @@ impl Stack {
             .map_policy(|policy| Elsewhere::new(repeat(policy, arguments), set));
         let plain = upstreams.iter().all(|upstream| !upstream.is_https())
             && arguments.upstream_protocol == Protocol::Auto;
+        let upgrades = balance.layer(finish(setup(arguments)?.http1_only())?);
         let llm_base = LLM_PATH.trim_end_matches('/');
         Ok(Self {
+            concurrency: Concurrency::new(&arguments.overload)?,
             policy: arguments.policy,
             llm_base: upstreams.iter().any(|upstream| upstream.base().ends_with(llm_base)),
             llm: llm.observer(Log).layer(replayed),
             http: http.observer(Log).layer(balanced.clone()),
             balanced,
-            upgrades: balance.layer(finish(setup(arguments)?.http1_only())?),
+            upgrades: limit.layer(throttle.layer(upgrades)),
             first: first.clone(),
             transport,
             http1_only: plain || speaks_http1(arguments),
@@ -126,11 +146,18 @@ impl Stack {
         self.http1_only
     }
 
-    /// Sends a request through the layers of its policy.
+    /// Sends a request through the layers of its policy, once there is a place for it.
     pub(crate) async fn send(
         &self,
         request: Request<RequestBody>,
     ) -> Result<Response<UpstreamBody>, BoxError> {
+        self.concurrency.run(request, |request| self.dispatch(request)).await
+    }
+
+    async fn dispatch(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<StackBody>, BoxError> {
         if request.uri().path() == "*" {
             let response = self.transport.clone().oneshot(request).await?;
             return Ok(response.map(Either::Right).map(Either::Right));
@@ -153,7 +180,7 @@ impl Stack {
         &self,
         request: Request<RequestBody>,
     ) -> Result<Response<UpstreamBody>, BoxError> {
-        once(&self.upgrades, request).await
+        self.concurrency.run(request, |request| once(&self.upgrades, request)).await
     }
 
     /// The policy of a request for this path, or where an upstream's own path ends in `/v1`, of any
@@ -169,7 +196,7 @@ impl Stack {
 async fn once(
     balanced: &Balanced,
     request: Request<RequestBody>,
-) -> Result<Response<UpstreamBody>, BoxError> {
+) -> Result<Response<StackBody>, BoxError> {
     let response = balanced.clone().oneshot(request).await?;
     Ok(response.map(Either::Left).map(Either::Right))
 }

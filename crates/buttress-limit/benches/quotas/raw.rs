@@ -1,0 +1,85 @@
+//! The decision alone, beside governor's.
+
+use std::{hint::black_box, io, net::Ipv4Addr, num::NonZeroU32, time::Duration};
+
+use buttress_limit::{Ask, Cost, Key, Limiter, Local, Policy, Quota, SettingError};
+use buttress_testkit::Bench;
+use governor::{RateLimiter, state::keyed::DefaultKeyedStateStore};
+
+use crate::{judge, over};
+
+/// So much that it is never spent.
+const MANY: u64 = 1_000_000;
+
+pub(crate) fn generous() -> Result<Quota, SettingError> {
+    Quota::per_second(MANY)?.burst(u64::from(u32::MAX) - 1)
+}
+
+pub(crate) fn address(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(number.wrapping_mul(2_654_435_761))
+}
+
+pub(crate) fn key(number: u32) -> Key {
+    Key::ip(address(number).into(), 64)
+}
+
+/// Numbers below `count` in an order that no prefetcher foresees.
+pub(crate) fn wander(count: u32) -> impl FnMut() -> u32 {
+    let mut at = 0_u32;
+    move || {
+        at = at.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (at >> 8) % count
+    }
+}
+
+pub(crate) fn refused(error: SettingError) -> io::Error {
+    io::Error::other(error)
+}
+
+fn three() -> Result<Policy, SettingError> {
+    let burst = u64::from(u32::MAX) - 1;
+    Policy::new([
+        Quota::per_second(MANY)?.burst(burst)?,
+        Quota::of(buttress_limit::Unit::Requests, MANY, Duration::from_secs(2))?.burst(burst)?,
+        Quota::of(buttress_limit::Unit::Requests, MANY, Duration::from_secs(3))?.burst(burst)?,
+    ])
+}
+
+pub(crate) fn run() -> io::Result<bool> {
+    let mut met = true;
+    for count in [1, 100_000] {
+        let local = || Local::new(generous()?)?.max_keys(200_000);
+        let (ours, theirs) = (local().map_err(refused)?, governor());
+        let many = Local::new(three().map_err(refused)?).and_then(|many| many.max_keys(200_000));
+        let many = many.map_err(refused)?;
+        for number in 0..count {
+            let _ = ours.try_acquire(&Ask::new(key(number), Cost::request()));
+            let _ = many.try_acquire(&Ask::new(key(number), Cost::request()));
+            let _ = theirs.check_key(&address(number));
+        }
+        let (mut a, mut b, mut c, mut d) =
+            (wander(count), wander(count), wander(count), wander(count));
+        let summary = Bench::new(format!("the decision alone: {count} keys"))
+            .case("a key", move || black_box(key(a())))
+            .case("governor, keyed", move || theirs.check_key(&address(b())).is_ok())
+            .case("Local", move || decide(&ours, c()))
+            .case("Local, three windows at once", move || decide(&many, d()))
+            .baseline("a key")
+            .rounds(300)
+            .run()?;
+        let most = if count == 1 { 60.0 } else { 180.0 };
+        met &= judge("Local over a key", over(&summary, "Local", "a key"), most, "ns")?;
+    }
+    Ok(met)
+}
+
+fn decide(local: &Local, number: u32) -> bool {
+    let decided = local.try_acquire(&Ask::new(key(number), Cost::request()));
+    matches!(decided, Some(Ok(_)))
+}
+
+fn governor()
+-> RateLimiter<Ipv4Addr, DefaultKeyedStateStore<Ipv4Addr>, governor::clock::DefaultClock> {
+    let quota = governor::Quota::per_second(NonZeroU32::MAX).allow_burst(NonZeroU32::MAX);
+    RateLimiter::keyed(quota)
+}

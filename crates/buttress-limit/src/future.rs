@@ -1,0 +1,215 @@
+//! The future of a call: a wait for the quota, one for the inner service, and its answer.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use crate::{
+    answer::{Answer, Respond},
+    body::ResponseBody,
+    follow::{Charge, Follow},
+    head::Head,
+    layer::Settings,
+    limiter::{Ask, Denied, Limiter},
+    observer::Observer,
+};
+
+pin_project! {
+    /// Resolves to the inner service's answer, or to one of the layer's own.
+    ///
+    /// Dropped while it waits in line it leaves the line. Dropped when the request is admitted and
+    /// the inner service is not called yet, what was charged is refunded.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S, B, RB, L: Limiter, R, O, F> {
+        #[pin]
+        state: State<S, B, RB, L, R, O, F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, B, RB, L: Limiter, R, O, F> {
+        // The layer has an answer of its own.
+        Answered { response: Option<Box<Response<ResponseBody<RB>>>> },
+        // The request waits for the quota, and then for the inner service.
+        Held { held: Pin<Box<Held<S, B, L, R, O>>> },
+        // The inner service was called.
+        Called { #[pin] future: F, follow: Option<Box<Follow<L, R, O>>> },
+    }
+}
+
+impl<S, B, RB, L: Limiter, R, O, F> ResponseFuture<S, B, RB, L, R, O, F> {
+    #[cold]
+    pub(crate) fn answered(response: Response<Answer<RB>>) -> Self {
+        let response = Some(Box::new(response.map(ResponseBody::answer)));
+        Self { state: State::Answered { response } }
+    }
+
+    pub(crate) const fn called(future: F, follow: Option<Box<Follow<L, R, O>>>) -> Self {
+        Self { state: State::Called { future, follow } }
+    }
+
+    pub(crate) fn held(held: Held<S, B, L, R, O>) -> Self {
+        Self { state: State::Held { held: Box::pin(held) } }
+    }
+}
+
+impl<S, B, RB, L, R, O> Future for ResponseFuture<S, B, RB, L, R, O, S::Future>
+where
+    S: Service<Request<B>, Response = Response<RB>>,
+    L: Limiter + Send + Sync + 'static,
+    R: Respond<RB>,
+    O: Observer + Send + Sync + 'static,
+    RB: Body,
+    RB::Data: From<Bytes>,
+{
+    type Output = Result<Response<ResponseBody<RB>>, S::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                // Answered: done
+                StateProj::Answered { response } => {
+                    return response
+                        .take()
+                        .map_or(Poll::Pending, |response| Poll::Ready(Ok(*response)));
+                }
+                // Held => Called | Answered
+                StateProj::Held { held } => match ready!(held.as_mut().poll(cx))? {
+                    Sent::Away(future, follow) => State::Called { future, follow },
+                    Sent::Refused(response) => State::Answered {
+                        response: Some(Box::new(response.map(ResponseBody::answer))),
+                    },
+                },
+                // Called: done
+                StateProj::Called { future, follow } => {
+                    let response = ready!(future.poll(cx))?;
+                    return Poll::Ready(Ok(match follow.take() {
+                        Some(follow) => follow.answered(response),
+                        None => response.map(ResponseBody::plain),
+                    }));
+                }
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+pin_project! {
+    /// A request that waits.
+    pub(crate) struct Held<S, B, L: Limiter, R, O> {
+        #[pin]
+        acquire: Option<L::Acquire>,
+        ask: Option<Ask>,
+        enforced: bool,
+        since: Option<Instant>,
+        charge: Charge<L>,
+        request: Option<Request<B>>,
+        settings: Arc<Settings<R, O>>,
+        service: S,
+    }
+}
+
+/// What became of a request that waited.
+enum Sent<F, A, RB> {
+    Away(F, A),
+    Refused(Response<Answer<RB>>),
+}
+
+impl<S, B, L: Limiter, R, O: Observer> Held<S, B, L, R, O> {
+    pub(crate) fn new(
+        service: S,
+        request: Request<B>,
+        limiter: L,
+        settings: Arc<Settings<R, O>>,
+        ask: Option<Ask>,
+    ) -> Self {
+        let enforced = ask.is_none() || settings.rules.enforces();
+        let acquire = ask.map(|ask| {
+            let wait = settings.rules.wait(&Head::of(&request));
+            limiter.acquire(ask, wait.filter(|_| enforced))
+        });
+        let (charge, request) = (Charge::new(limiter), Some(request));
+        Self { acquire, ask, enforced, since: None, charge, request, settings, service }
+    }
+
+    /// Waits for the quota. `Some` if the request is refused.
+    fn poll_quota(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Denied>> {
+        let mut this = self.project();
+        let (Some(acquire), Some(ask)) = (this.acquire.as_mut().as_pin_mut(), this.ask) else {
+            return Poll::Ready(None);
+        };
+        let observer = &this.settings.observer;
+        let Poll::Ready(decided) = acquire.poll(cx) else {
+            if this.since.is_none() {
+                *this.since = Some(Instant::now());
+                observer.queued(ask.key, &ask.cost);
+            }
+            return Poll::Pending;
+        };
+        this.acquire.set(None);
+        Poll::Ready(match decided {
+            Ok(ticket) => {
+                let waited = this.since.map_or(Duration::ZERO, |since| since.elapsed());
+                observer.admitted(ask.key, &ask.cost, waited);
+                this.charge.set(ticket);
+                None
+            }
+            Err(denied) => {
+                observer.denied(ask.key, &denied, *this.enforced);
+                Some(denied).filter(|_| *this.enforced)
+            }
+        })
+    }
+
+    #[expect(clippy::type_complexity, reason = "the result of one state, named where it is used")]
+    fn poll<RB>(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Sent<S::Future, Option<Box<Follow<L, R, O>>>, RB>, S::Error>>
+    where
+        S: Service<Request<B>, Response = Response<RB>>,
+        L: Send + Sync + 'static,
+        R: Respond<RB>,
+        O: Send + Sync + 'static,
+    {
+        let denied = ready!(self.as_mut().poll_quota(cx));
+        let this = self.project();
+        if let (Some(denied), Some(request)) = (denied, this.request.as_ref()) {
+            let answer = this.settings.answer(denied, &Head::of(request));
+            return Poll::Ready(Ok(Sent::Refused(answer)));
+        }
+        ready!(this.service.poll_ready(cx))?;
+        let Some(mut request) = this.request.take() else { return Poll::Pending };
+        let follow = this.ask.and_then(|ask| {
+            let ticket = this.charge.take();
+            Follow::up(this.charge.limiter(), this.settings, ask, ticket, &mut request)
+        });
+        Poll::Ready(Ok(Sent::Away(this.service.call(request), follow)))
+    }
+}
+
+impl<S, B, RB, L: Limiter, R, O, F> fmt::Debug for ResponseFuture<S, B, RB, L, R, O, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Answered { .. } => "Answered",
+            State::Held { .. } => "Held",
+            State::Called { .. } => "Called",
+        };
+        f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,97 @@
+//! All the windows of a key judged together.
+
+use std::time::Duration;
+
+use crate::{
+    cost::Sum,
+    limiter::{Ask, Denied, DeniedKind, Snapshot, Standing},
+    meter::Meter,
+    policy::{Policy, WINDOWS},
+};
+
+/// Charges every window, or none.
+#[inline]
+pub(super) fn take(policy: &Policy, tats: &mut [u64], now: u64, ask: &Ask) -> bool {
+    let meters = policy.meters();
+    if ask.spare > 0 && !leaves_enough(meters, tats, now, ask) {
+        return false;
+    }
+    let mut before = [0; WINDOWS];
+    for (i, (meter, tat)) in meters.iter().zip(tats.iter_mut()).enumerate() {
+        before[i] = *tat;
+        if !meter.take(tat, now, ask.cost.of(meter.unit())) {
+            tats[..i].copy_from_slice(&before[..i]);
+            return false;
+        }
+    }
+    true
+}
+
+#[cold]
+fn leaves_enough(meters: &[Meter], tats: &[u64], now: u64, ask: &Ask) -> bool {
+    meters.iter().zip(tats).all(|(meter, tat)| wait(meter, *tat, now, ask, 0) == 0)
+}
+
+/// The time until a window lets the request pass, and what stands `ahead` of it before.
+fn wait(meter: &Meter, tat: u64, now: u64, ask: &Ask, ahead: u64) -> u64 {
+    let cost = u64::from(ask.cost.of(meter.unit()));
+    if cost == 0 {
+        return 0;
+    }
+    let spare = u64::from(meter.burst()) * u64::from(ask.spare.min(100)) / 100;
+    meter.wait(tat, now, ahead.saturating_add(cost).saturating_add(spare))
+}
+
+/// The moment, not before `from`, at which every window lets the request pass, if what stands ahead
+/// of it does so as soon as it can.
+pub(super) fn due(policy: &Policy, tats: &[u64], from: u64, ask: &Ask, ahead: &Sum) -> u64 {
+    let waits = policy.meters().iter().zip(tats);
+    let waits = waits.map(|(meter, tat)| wait(meter, *tat, from, ask, ahead.of(meter.unit())));
+    from.saturating_add(waits.max().unwrap_or(0))
+}
+
+pub(super) fn is_too_large(policy: &Policy, ask: &Ask) -> bool {
+    policy.meters().iter().any(|meter| ask.cost.of(meter.unit()) > meter.burst())
+}
+
+/// How late a waiter may be woken.
+pub(super) fn slack(policy: &Policy) -> u64 {
+    policy.meters().iter().map(Meter::slack).min().unwrap_or(0)
+}
+
+/// The time in which the request's cost comes back where that is the soonest.
+pub(super) fn interval(policy: &Policy, ask: &Ask) -> u64 {
+    let costs = policy
+        .meters()
+        .iter()
+        .map(|meter| meter.every().saturating_mul(u64::from(ask.cost.of(meter.unit()))));
+    costs.filter(|time| *time > 0).min().unwrap_or(0)
+}
+
+pub(super) fn snapshot(policy: &Policy, tats: &[u64], now: u64, ask: &Ask) -> Snapshot {
+    let standings = policy.meters().iter().zip(tats).map(|(meter, tat)| {
+        let wait = wait(meter, *tat, now, ask, 0);
+        let full = Duration::from_nanos(tat.saturating_sub(now));
+        Standing::new(meter.remaining(*tat, now), Duration::from_nanos(wait), full)
+    });
+    Snapshot::new(policy.clone(), standings)
+}
+
+/// The windows as they are at a denial.
+pub(super) struct Standings<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) tats: &'a [u64],
+    pub(super) now: u64,
+    pub(super) ask: &'a Ask,
+}
+
+impl Standings<'_> {
+    pub(super) fn denied(&self, kind: DeniedKind, at: u64) -> Denied {
+        let snapshot = snapshot(self.policy, self.tats, self.now, self.ask);
+        if is_too_large(self.policy, self.ask) {
+            return Denied::new(DeniedKind::CostTooLarge, None).with_snapshot(snapshot);
+        }
+        let after = Duration::from_nanos(at.saturating_sub(self.now));
+        Denied::new(kind, Some(after)).with_snapshot(snapshot)
+    }
+}

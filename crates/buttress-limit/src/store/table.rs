@@ -1,0 +1,144 @@
+//! The table of one shard: keys and the TATs of their windows, side by side in memory, with an
+//! index over them.
+
+use hashbrown::HashTable;
+
+use crate::{key::Key, limiter::Tier, policy::WINDOWS, store::line::Line};
+
+/// A key that has spent something, or for which somebody waits.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: Key,
+    pub(crate) line: Option<Box<Line>>,
+    pub(crate) tier: Tier,
+}
+
+/// The entries of a shard. They are numbered without gaps: the last one takes the place of one that
+/// goes.
+#[derive(Debug)]
+pub(crate) struct Table {
+    seeds: [u64; 2],
+    /// TATs for each entry.
+    stride: usize,
+    index: HashTable<u32>,
+    entries: Vec<Entry>,
+    tats: Vec<u64>,
+    cursor: usize,
+}
+
+impl Table {
+    pub(crate) fn new(stride: usize, seeds: [u64; 2]) -> Self {
+        Self {
+            seeds,
+            stride,
+            index: HashTable::new(),
+            entries: Vec::new(),
+            tats: Vec::new(),
+            cursor: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn find(&self, key: Key, spread: u64) -> Option<usize> {
+        let entries = &self.entries;
+        let same = |number: &u32| entries.get(place(*number)).is_some_and(|e| e.key == key);
+        self.index.find(spread, same).map(|number| place(*number))
+    }
+
+    pub(crate) fn entry(&mut self, number: usize) -> (&mut Entry, &mut [u64]) {
+        let tats = &mut self.tats[number * self.stride..(number + 1) * self.stride];
+        (&mut self.entries[number], tats)
+    }
+
+    pub(crate) fn insert(&mut self, key: Key, spread: u64, tier: Tier) -> usize {
+        let number = self.entries.len();
+        self.make_room();
+        self.entries.push(Entry { key, line: None, tier });
+        self.tats.resize(self.tats.len() + self.stride, 0);
+        let (entries, seeds) = (&self.entries, self.seeds);
+        let spread_of = |number: &u32| entries[place(*number)].key.spread(seeds);
+        self.index.insert_unique(spread, short(number), spread_of);
+        number
+    }
+
+    /// Looks at the next few entries and forgets those that say nothing any more: every window is
+    /// full, nobody waits, no pause. A limited key is never among them.
+    pub(crate) fn sweep(&mut self, now: u64, few: usize) {
+        for _ in 0..few.min(self.len()) {
+            if self.cursor >= self.len() {
+                self.cursor = 0;
+            }
+            let (entry, tats) = self.entry(self.cursor);
+            let idle = entry.line.as_ref().is_none_or(|line| line.is_idle(now));
+            if idle && tats.iter().all(|tat| *tat <= now) {
+                self.remove(self.cursor);
+            } else {
+                self.cursor += 1;
+            }
+        }
+        self.shrink();
+    }
+
+    pub(crate) fn each(&mut self) -> impl Iterator<Item = (&mut Entry, &mut [u64])> {
+        self.entries.iter_mut().zip(self.tats.chunks_exact_mut(self.stride))
+    }
+
+    /// Bytes on the heap, without the lines of those few keys that have one.
+    pub(crate) fn bytes(&self) -> usize {
+        self.index.allocation_size()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.tats.capacity() * size_of::<u64>()
+    }
+
+    fn remove(&mut self, number: usize) {
+        let last = self.len() - 1;
+        let spread = self.entries[number].key.spread(self.seeds);
+        if let Ok(found) = self.index.find_entry(spread, |other| place(*other) == number) {
+            found.remove();
+        }
+        if number != last {
+            let spread = self.entries[last].key.spread(self.seeds);
+            if let Some(moved) = self.index.find_mut(spread, |other| place(*other) == last) {
+                *moved = short(number);
+            }
+            self.tats.copy_within(last * self.stride.., number * self.stride);
+        }
+        self.entries.swap_remove(number);
+        self.tats.truncate(last * self.stride);
+    }
+
+    /// Grows by a quarter instead of by the whole, which is memory for keys that may never come.
+    fn make_room(&mut self) {
+        if self.entries.len() == self.entries.capacity() {
+            let more = (self.entries.len() / 4).max(8);
+            self.entries.reserve_exact(more);
+            self.tats.reserve_exact(more * self.stride);
+        }
+    }
+
+    fn shrink(&mut self) {
+        let (len, room) = (self.len(), self.entries.capacity());
+        if room > 64 && len < room / 4 {
+            self.entries.shrink_to(len * 2);
+            self.tats.shrink_to(len * 2 * self.stride);
+            let (entries, seeds) = (&self.entries, self.seeds);
+            self.index.shrink_to(len * 2, |number| entries[place(*number)].key.spread(seeds));
+        }
+    }
+}
+
+const fn place(number: u32) -> usize {
+    number as usize
+}
+
+/// A shard has fewer than 2³² entries: the cap on keys is checked where it is set.
+#[expect(clippy::cast_possible_truncation, reason = "the cap on keys is checked where it is set")]
+const fn short(number: usize) -> u32 {
+    number as u32
+}
+
+/// TATs of a key that nothing is known of.
+pub(crate) const FRESH: [u64; WINDOWS] = [0; WINDOWS];
