@@ -49,7 +49,8 @@ async fn every_way_of_judging_keeps_the_contract() {
     let waiting = BalanceLayer::new(set())
         .health(Health::new().slow_start(Duration::from_secs(10)))
         .learned_limit(LearnedLimit::new())
-        .cancel_after(Duration::from_secs(86_400));
+        .cancel_after(Duration::from_secs(86_400))
+        .unwrap();
     Contract::http(waiting).request(put).run().await;
 }
 

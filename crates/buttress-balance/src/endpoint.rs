@@ -1,6 +1,11 @@
 //! One place that calls can go to.
 
-use std::{fmt, net::SocketAddr, num::NonZeroU32, sync::Arc};
+use std::{
+    fmt,
+    net::{Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
+    sync::Arc,
+};
 
 use buttress_core::SettingError;
 use http::{HeaderValue, Uri, uri::Scheme};
@@ -21,8 +26,9 @@ pub const MAX_WEIGHT: u32 = 65_535;
 /// # }
 /// ```
 ///
-/// Two endpoints are the same one if their URI, address and name are equal; the other properties
-/// can change while it lives.
+/// Two endpoints are the same one if they are at the same place, and their addresses and names are
+/// equal; the other properties can change while it lives. `http://a`, `HTTP://A/` and `http://a:80`
+/// are one place.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -31,15 +37,26 @@ pub struct Endpoint {
     pub(crate) priority: u8,
     pub(crate) max_in_flight: Option<NonZeroU32>,
     zone: Option<Arc<str>>,
+    uri: Uri,
+    /// As the user wrote it.
+    shown_as: Arc<str>,
     host: HeaderValue,
 }
 
 /// What makes an endpoint the one it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct EndpointKey {
-    uri: Uri,
+    /// Its URI in the one way that all ways to write it come to.
+    place: Arc<str>,
     address: Option<SocketAddr>,
-    name: Arc<str>,
+    /// `None` for the default one.
+    name: Option<Arc<str>>,
+}
+
+impl EndpointKey {
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
 }
 
 impl Endpoint {
@@ -76,9 +93,17 @@ impl Endpoint {
         }
         let host = HeaderValue::from_str(authority.as_str());
         let host = host.map_err(|_| refused("whose host is no value of a header"))?;
-        let name = Arc::from(text);
-        let key = EndpointKey { uri, address: None, name };
-        Ok(Self { key, weight: 1, priority: 0, max_in_flight: None, zone: None, host })
+        let key = EndpointKey { place: place(&uri).into(), address: None, name: None };
+        Ok(Self {
+            key,
+            weight: 1,
+            priority: 0,
+            max_in_flight: None,
+            zone: None,
+            uri,
+            shown_as: text.into(),
+            host,
+        })
     }
 
     /// How large its share is beside the others'. 0 takes it out of the choice without removing it.
@@ -127,10 +152,13 @@ impl Endpoint {
         self
     }
 
-    /// The name it is shown by. Default: its URI. It also tells endpoints apart that have the same
-    /// URI.
+    /// The name it is shown by. Default: its URI, as it was written. It also tells endpoints apart that
+    /// have the same URI.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.key.name = name.into();
+        let name = name.into();
+        // Its default name is none that tells it apart.
+        self.key.name = (name != self.shown_as).then(|| Arc::clone(&name));
+        self.shown_as = name;
         self
     }
 
@@ -144,13 +172,13 @@ impl Endpoint {
     /// Its URI: scheme, authority, base path.
     #[must_use]
     pub const fn uri(&self) -> &Uri {
-        &self.key.uri
+        &self.uri
     }
 
     /// The name it is shown by.
     #[must_use]
     pub fn shown_as(&self) -> &str {
-        &self.key.name
+        &self.shown_as
     }
 
     /// The zone, if it was told.
@@ -173,6 +201,19 @@ impl Endpoint {
     pub(crate) const fn key(&self) -> &EndpointKey {
         &self.key
     }
+}
+
+/// RFC 3986 section 6.2: scheme and host know no case, the scheme's own port may be left out, and an
+/// empty path is `/`. A base path ends where the request's own begins, with or without a `/`.
+fn place(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().unwrap_or_default().to_ascii_lowercase();
+    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let address = bare.and_then(|bare| bare.parse::<Ipv6Addr>().ok());
+    let host = address.map_or(host, |address| format!("[{address}]"));
+    let default = if scheme == "https" { 443 } else { 80 };
+    let port = uri.port_u16().unwrap_or(default);
+    format!("{scheme}://{host}:{port}{}", uri.path().trim_end_matches('/'))
 }
 
 impl fmt::Display for Endpoint {

@@ -25,7 +25,9 @@ pub enum On {
 /// with an `Idempotency-Key`. The body must be one that can be had again
 /// ([`CloneBody`]). `CONNECT` and upgrades never go on.
 ///
-/// No endpoint is tried twice, and when there is no other one the last answer is returned.
+/// No endpoint is tried twice by this layer, and when there is no other one the last answer is
+/// returned. (Where a retry outside counts attempts along, [`Attempts`](buttress_core::Attempts)
+/// remembers 64 endpoints for both.)
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct NextUpstream {
@@ -36,6 +38,9 @@ pub struct NextUpstream {
     within: Option<Duration>,
     non_idempotent: bool,
 }
+
+/// As many endpoints as [`Attempts`](buttress_core::Attempts) remembers.
+const MOST_TRIES: u32 = 64;
 
 impl Default for NextUpstream {
     fn default() -> Self {
@@ -51,6 +56,8 @@ impl Default for NextUpstream {
 
 impl NextUpstream {
     /// Goes on after these. Default: errors, timeouts, 502, 503, 504.
+    ///
+    /// A status below 400 is an answer, which never goes on: naming one has no effect.
     pub fn on(failures: impl IntoIterator<Item = On>) -> Self {
         const THREE: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
         let mut next = Self {
@@ -65,6 +72,7 @@ impl NextUpstream {
             match failure {
                 On::Error => next.error = true,
                 On::Timeout => next.timeout = true,
+                On::Status(status) if status.as_u16() < 400 => {}
                 On::Status(status) => next.statuses.push(status),
             }
         }
@@ -75,9 +83,13 @@ impl NextUpstream {
     ///
     /// # Errors
     ///
-    /// If it is 0.
+    /// If it is 0, or above 64: no more endpoints than that are remembered as tried.
     pub fn tries(mut self, tries: u32) -> Result<Self, SettingError> {
-        let none = || SettingError::new("balance.tries", "0, but the first one counts: at least 1");
+        let refused = |reason: String| SettingError::new("balance.tries", reason);
+        if tries > MOST_TRIES {
+            return Err(refused(format!("{tries}, above {MOST_TRIES}")));
+        }
+        let none = || refused("0, but the first one counts: at least 1".to_owned());
         self.tries = NonZeroU32::new(tries).ok_or_else(none)?;
         Ok(self)
     }

@@ -278,9 +278,16 @@ impl<P: Pick, T, O, M> BalanceLayer<P, T, O, M> {
     /// failure. Default: a dropped call says nothing.
     ///
     /// For a time limit that stands outside of this layer. Inside of it, none is needed.
-    pub const fn cancel_after(mut self, limit: Duration) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If it is 0: every caller that changes its mind would be its endpoint's failure.
+    pub fn cancel_after(mut self, limit: Duration) -> Result<Self, SettingError> {
+        if limit.is_zero() {
+            return Err(SettingError::new("balance.cancel_after", "0s; it must be longer"));
+        }
         self.settings.rules.cancel_after = Some(limit);
-        self
+        Ok(self)
     }
 
     /// Leaves the extension [`Served`](crate::Served) out of responses, which then cost no

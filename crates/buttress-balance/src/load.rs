@@ -20,6 +20,11 @@ impl Load {
         self.0.load(Ordering::Relaxed) & IN_FLIGHT
     }
 
+    /// The same for whoever stands in line: see [`take`](Self::take).
+    pub(crate) fn in_flight_now(&self) -> u64 {
+        self.0.load(Ordering::SeqCst) & IN_FLIGHT
+    }
+
     /// The calls in flight in the upper bits of a number, whose lower bits are 0.
     #[inline]
     pub(crate) fn in_flight_first(&self) -> u64 {

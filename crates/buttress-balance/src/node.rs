@@ -1,6 +1,7 @@
 //! What is known of one endpoint while it runs, and what is shared by all of a set.
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -40,7 +41,9 @@ pub(crate) struct Node {
     warm_from: AtomicU64,
     /// When the learned limit was last cut, in microseconds.
     pub(crate) cut_at: AtomicU64,
-    pub(crate) learned: AtomicBool,
+    learned: AtomicBool,
+    /// The endpoint's own limit in parts of [`LIMIT_PART`], as it was last told.
+    own_limit: AtomicU32,
     /// Active checks found it down.
     down: AtomicBool,
 }
@@ -63,7 +66,8 @@ const _: () = assert!(size_of::<Hot>() == 64, "one cache line");
 
 impl Node {
     pub(crate) fn new(id: EndpointId, endpoint: Endpoint, pulse: Arc<Pulse>, now: Moment) -> Self {
-        let node = Self {
+        let own_limit = in_parts(endpoint.max_in_flight);
+        Self {
             hot: Hot {
                 load: Load::new(),
                 latency: Ewma::default(),
@@ -71,7 +75,7 @@ impl Node {
                 health: Cell::new(now.as_millis()),
                 window: Window::default(),
                 pulse,
-                limit: AtomicU32::new(UNLIMITED),
+                limit: AtomicU32::new(own_limit),
             },
             id,
             endpoint: Box::new(endpoint),
@@ -81,10 +85,9 @@ impl Node {
             warm_from: AtomicU64::new(0),
             cut_at: AtomicU64::new(0),
             learned: AtomicBool::new(false),
+            own_limit: AtomicU32::new(own_limit),
             down: AtomicBool::new(false),
-        };
-        node.set_limit(node.endpoint.max_in_flight.map(std::num::NonZeroU32::get));
-        node
+        }
     }
 
     pub(crate) const fn load(&self) -> &Load {
@@ -125,21 +128,54 @@ impl Node {
     }
 
     /// How many calls may be in flight.
+    ///
+    /// Sequentially consistent, as is every change of the limit: whoever stands in line before it looks
+    /// here, and whoever raises the limit and looks at the line afterwards, cannot miss each other.
     pub(crate) fn most_in_flight(&self) -> u64 {
-        match self.hot.limit.load(Ordering::Relaxed) {
+        match self.hot.limit.load(Ordering::SeqCst) {
             UNLIMITED => u64::MAX,
             limit => u64::from(limit / LIMIT_PART),
         }
     }
 
-    pub(crate) fn set_limit(&self, calls: Option<u32>) {
-        let parts =
-            calls.map_or(UNLIMITED, |calls| calls.saturating_mul(LIMIT_PART).min(UNLIMITED - 1));
-        self.hot.limit.store(parts, Ordering::Relaxed);
+    /// The endpoint's own limit, in parts of [`LIMIT_PART`].
+    pub(crate) fn own_limit(&self) -> u32 {
+        self.own_limit.load(Ordering::SeqCst)
+    }
+
+    /// The endpoint was told another limit. One that is learned stays, as far as it may.
+    pub(crate) fn set_own_limit(&self, calls: Option<NonZeroU32>) {
+        let parts = in_parts(calls);
+        let before = self.own_limit.swap(parts, Ordering::SeqCst);
+        let (set, seen) = (Ordering::SeqCst, Ordering::SeqCst);
+        let is_learned = self.learned.load(Ordering::SeqCst)
+            || self.hot.limit.compare_exchange(before, parts, set, seen).is_err();
+        if is_learned {
+            self.keep_own_limit();
+        }
+    }
+
+    /// Begins to learn the limit, from `calls` on, unless that has begun.
+    pub(crate) fn begin_limit(&self, calls: u32) {
+        let begun = self.learned.swap(true, Ordering::SeqCst);
+        if !begun || !self.is_limited() {
+            self.hot.limit.store(calls.saturating_mul(LIMIT_PART), Ordering::SeqCst);
+            self.keep_own_limit();
+        }
+    }
+
+    fn keep_own_limit(&self) {
+        loop {
+            let own = self.own_limit();
+            self.hot.limit.fetch_min(own, Ordering::SeqCst);
+            if self.own_limit() == own {
+                return;
+            }
+        }
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.hot.load.in_flight() >= self.most_in_flight()
+        self.hot.load.in_flight_now() >= self.most_in_flight()
     }
 
     /// Holds it until `until`, unless it is held for longer; `firm` if for all callers. Whether that
@@ -208,6 +244,11 @@ impl Node {
     pub(crate) fn set_down(&self, down: bool) -> bool {
         self.down.swap(down, Ordering::AcqRel) != down
     }
+}
+
+/// Calls in parts of [`LIMIT_PART`].
+fn in_parts(calls: Option<NonZeroU32>) -> u32 {
+    calls.map_or(UNLIMITED, |calls| calls.get().saturating_mul(LIMIT_PART).min(UNLIMITED - 1))
 }
 
 /// What the endpoints of a set and everyone who chooses from it share.

@@ -36,7 +36,7 @@ impl Observer for () {}
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug)]
 pub struct Picked<'a> {
-    /// The endpoint.
+    /// The endpoint, as it was when it was added.
     pub endpoint: &'a Endpoint,
     /// How many endpoints the call was sent to by this layer, this one included.
     pub attempt: u32,
@@ -50,7 +50,7 @@ pub struct Picked<'a> {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug)]
 pub struct Answered<'a> {
-    /// The endpoint.
+    /// The endpoint, as it was when it was added.
     pub endpoint: &'a Endpoint,
     /// How many endpoints the call was sent to by this layer, this one included.
     pub attempt: u32,

@@ -4,7 +4,7 @@ use http::Uri;
 
 use crate::{Endpoint, EndpointId, Lease};
 
-/// Which endpoint answered, as a response extension.
+/// Which endpoint answered, as a response extension: the endpoint as it was when it was added.
 #[derive(Clone, Debug)]
 pub struct Served {
     endpoint: Endpoint,

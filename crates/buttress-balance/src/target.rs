@@ -1,8 +1,12 @@
 //! How a request reaches the endpoint that was chosen.
 
 use std::{
+    collections::HashSet,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -157,7 +161,8 @@ impl<S> Target<S> for SharedClient {
 }
 
 /// Sends the requests for each endpoint through a service of its own, made when it is first chosen:
-/// TLS to an address, a unix socket, a channel, a stack with limits of its own.
+/// TLS to an address, a unix socket, a channel, a stack with limits of its own. That of an endpoint which
+/// was removed is let go by the next call; calls that use it finish.
 ///
 /// Made by [`BalanceLayer::per_endpoint`](crate::BalanceLayer::per_endpoint).
 pub struct PerEndpoint<F>(Arc<F>);
@@ -193,6 +198,7 @@ where
             make: Arc::clone(&self.0),
             set: set.clone(),
             services: ArcSwap::from_pointee(Vec::new()),
+            version: AtomicU64::new(0),
         };
         Routed { routes: Arc::new(routes), current: None }
     }
@@ -211,6 +217,8 @@ struct Routes<S, F, S2> {
     set: EndpointSet,
     /// Sorted by number.
     services: ArcSwap<Vec<(EndpointId, S2)>>,
+    /// The set's version that they were last compared with.
+    version: AtomicU64,
 }
 
 impl<S, F, S2> Clone for Routed<S, F, S2> {
@@ -247,23 +255,46 @@ where
     S2: Clone,
 {
     fn service(&self, endpoint: &Candidate) -> S2 {
-        let id = endpoint.id();
-        if let Some(service) = found(&self.services.load(), id) {
-            return service;
+        if self.version.load(Ordering::Relaxed) != self.set.pulse().version() {
+            self.prune();
         }
-        // One is made at a time, under the lock that guards what it is made from.
+        let id = endpoint.id();
+        found(&self.services.load(), id).unwrap_or_else(|| self.make(endpoint))
+    }
+
+    /// One is made at a time, under the lock that guards what it is made from.
+    #[cold]
+    fn make(&self, endpoint: &Candidate) -> S2 {
+        let id = endpoint.id();
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.services.load();
         if let Some(service) = found(&before, id) {
             return service;
         }
         let service = (self.make)(endpoint.endpoint(), &inner);
-        let members: Vec<_> = self.set.candidates().iter().map(Candidate::id).collect();
-        let kept = before.iter().filter(|(id, _)| members.contains(id)).cloned();
-        let mut services: Vec<_> = kept.chain([(id, service.clone())]).collect();
-        services.sort_by_key(|(id, _)| *id);
-        self.services.store(Arc::new(services));
+        // A call may have been on its way while its endpoint was removed.
+        if self.set.candidates().iter().any(|member| member.id() == id) {
+            let made = (id, service.clone());
+            let mut services: Vec<_> = before.iter().cloned().chain([made]).collect();
+            services.sort_by_key(|(id, _)| *id);
+            self.services.store(Arc::new(services));
+        }
         service
+    }
+
+    /// Lets go of the services whose endpoints were removed.
+    #[cold]
+    fn prune(&self) {
+        // While one is being made, it is the next call that looks.
+        let Ok(_one) = self.inner.try_lock() else { return };
+        // Before the members: what changes afterwards is seen by the next call.
+        self.version.store(self.set.pulse().version(), Ordering::Relaxed);
+        let members: HashSet<_> = self.set.candidates().iter().map(Candidate::id).collect();
+        let before = self.services.load();
+        if before.iter().any(|(id, _)| !members.contains(id)) {
+            let stay = before.iter().filter(|(id, _)| members.contains(id));
+            self.services.store(Arc::new(stay.cloned().collect()));
+        }
     }
 }
 

@@ -211,7 +211,7 @@ async fn a_time_limit_outside_counts_as_a_failure_where_that_was_asked_for() {
         net.hangs("a");
         let mut layer = BalanceLayer::new(set.clone()).least_request();
         if let Some(limit) = limit {
-            layer = layer.cancel_after(limit);
+            layer = layer.cancel_after(limit).unwrap();
         }
         let client = layer.layer(net.clone());
         for _ in 0..30 {

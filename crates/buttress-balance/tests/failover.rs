@@ -105,7 +105,35 @@ async fn tries_and_within_end_it() {
     let within = NextUpstream::on([UNAVAILABLE]).within(Duration::from_secs(3));
     drop(layer(&set).next_upstream(within).layer(net.clone()).oneshot(get()).await);
     assert_eq!(net.all_calls(), 4);
-    assert!(NextUpstream::default().tries(0).is_err());
+    for refused in [0, 65, u32::MAX] {
+        let error = NextUpstream::default().tries(refused).unwrap_err();
+        assert_eq!(error.setting(), "balance.tries");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_endpoint_is_tried_twice_however_many_there_are() {
+    let net = Net::new();
+    let hosts: Vec<_> = (0..70).map(|n| format!("h{n}")).collect();
+    hosts.iter().for_each(|host| net.refuses(host));
+    let set = buttress_balance::EndpointSet::new(hosts.iter().map(|host| endpoint(host))).unwrap();
+    let next = NextUpstream::default().tries(64).unwrap();
+    let client = layer(&set).health(Health::new().max_fails(0)).next_upstream(next);
+    assert!(client.layer(net.clone()).oneshot(get()).await.is_err());
+    assert_eq!(net.all_calls(), 64);
+    assert!(hosts.iter().all(|host| net.calls(host) <= 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_answer_goes_to_the_client_whatever_is_listed() {
+    for status in [200, 204, 302, 304] {
+        let (net, set) = (Net::new(), set(["a", "b"]));
+        ["a", "b"].iter().for_each(|host| net.answers(host, status));
+        let next = NextUpstream::on([On::Status(StatusCode::from_u16(status).unwrap())]);
+        let client = layer(&set).next_upstream(next).layer(net.clone());
+        assert_eq!(client.oneshot(get()).await.unwrap().status(), status);
+        assert_eq!(net.all_calls(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

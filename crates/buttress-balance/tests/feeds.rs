@@ -2,7 +2,14 @@
 
 mod common;
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use buttress_balance::{
     Ask, Balancer, Endpoint, EndpointSet, Event, Health, HealthCheck, LearnedLimit, LeastRequest,
@@ -132,6 +139,111 @@ async fn a_tower_discover_feeds_a_set() {
     drop(watching);
 }
 
+#[cfg(feature = "discover")]
+#[tokio::test(start_paused = true)]
+async fn the_last_endpoint_goes_once_there_is_another() {
+    use tower::discover::Change;
+    let set = EndpointSet::empty();
+    let (send, changes) = mpsc::unbounded_channel::<Result<Change<u8, Endpoint>, &str>>();
+    let watching = set.discover(UnboundedReceiverStream::new(changes));
+    send.send(Ok(Change::Insert(1, endpoint("old")))).unwrap();
+    send.send(Ok(Change::Remove(1))).unwrap();
+    settle().await;
+    assert_eq!(names(&set), ["http://old"]);
+    send.send(Ok(Change::Insert(2, endpoint("new")))).unwrap();
+    settle().await;
+    assert_eq!(names(&set), ["http://new"]);
+
+    // One that is named again before another comes is not removed.
+    send.send(Ok(Change::Remove(2))).unwrap();
+    send.send(Ok(Change::Insert(3, endpoint("new")))).unwrap();
+    send.send(Ok(Change::Insert(4, endpoint("more")))).unwrap();
+    settle().await;
+    assert_eq!(names(&set), ["http://more", "http://new"]);
+    drop(watching);
+}
+
+#[cfg(feature = "discover")]
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_under_two_keys_stays_while_one_of_them_does() {
+    use tower::discover::Change;
+    let set = set(["z"]);
+    let (send, changes) = mpsc::unbounded_channel::<Result<Change<u8, Endpoint>, &str>>();
+    let watching = set.discover(UnboundedReceiverStream::new(changes));
+    for key in [1, 2, 2] {
+        send.send(Ok(Change::Insert(key, endpoint("a")))).unwrap();
+    }
+    send.send(Ok(Change::Remove(1))).unwrap();
+    settle().await;
+    assert_eq!(names(&set), ["http://a", "http://z"]);
+    send.send(Ok(Change::Insert(2, endpoint("b")))).unwrap();
+    settle().await;
+    assert_eq!(names(&set), ["http://b", "http://z"]);
+    drop(watching);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_leaves_what_was_done_by_hand() {
+    let set = set(["a", "b"]);
+    let (send, answers) = feed();
+    let watching = set.watch(answers);
+    let id = |name| set.id_of(name).unwrap();
+    assert!(set.drain(id("http://a")));
+    assert_eq!(set.set_weight(id("http://b"), 7), Ok(true));
+    for _ in 0..2 {
+        send.send(Ok(vec![endpoint("a"), endpoint("b")])).unwrap();
+        settle().await;
+        let now = set.snapshot();
+        assert_eq!((now[0].state, now[1].weight), (State::Draining, 7));
+    }
+    send.send(Ok(vec![endpoint("a").weight(2).unwrap(), endpoint("b").weight(3).unwrap()]))
+        .unwrap();
+    settle().await;
+    let now = set.snapshot();
+    assert_eq!((now[0].state, now[1].weight), (State::Draining, 3), "another weight is news");
+
+    set.replace_all([endpoint("a"), endpoint("b")]).unwrap();
+    let now = set.snapshot();
+    assert_eq!((now[0].state, now[1].weight), (State::InUse, 1), "by hand, too");
+    drop(watching);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_panics_is_made_again() {
+    let set = set(["a", "b"]);
+    let (asked, calls) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let count = asked.clone();
+    let check = HealthCheck::new(move |_| {
+        let calls = calls.fetch_add(1, Ordering::Relaxed);
+        assert!(calls != 1, "before there is a future");
+        let count = count.clone();
+        async move {
+            assert!(calls > 1, "in the future");
+            count.fetch_add(1, Ordering::Relaxed);
+            false
+        }
+    });
+    let checking = check.interval(Duration::from_secs(1)).unwrap().start(&set);
+    seconds(20).await;
+    assert!(asked.load(Ordering::Relaxed) >= 36, "{asked:?}");
+    assert!(set.snapshot().iter().all(|endpoint| endpoint.state == State::Down));
+    drop(checking);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_takes_no_longer_than_the_time_to_the_next_one() {
+    let set = set(["a"]);
+    let check = HealthCheck::new(|_| std::future::pending())
+        .interval(Duration::from_secs(1))
+        .unwrap()
+        .timeout(Duration::from_secs(60))
+        .unwrap();
+    let checking = check.start(&set);
+    seconds(6).await;
+    assert_eq!(set.snapshot()[0].state, State::Down, "three checks");
+    drop(checking);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_falls_after_bad_checks_and_rises_after_good_ones() {
     let (net, set) = (Net::new(), set(["a", "b"]));
@@ -188,7 +300,7 @@ async fn a_tcp_check_asks_for_a_connection() {
     drop(gone);
     let set = EndpointSet::new([up, down.name("down")]).unwrap();
     let mut events = set.subscribe();
-    let check = HealthCheck::tcp().interval(Duration::from_millis(10)).unwrap().fall(1).unwrap();
+    let check = HealthCheck::tcp().fall(1).unwrap();
     let checking = check.start(&set);
     let id = set.id_of("down").unwrap();
     assert_eq!(events.next().await, Some(Event::Down { id }));
@@ -199,7 +311,8 @@ async fn a_tcp_check_asks_for_a_connection() {
 #[test]
 fn a_limit_is_learned_from_answers() {
     let set = set(["a"]);
-    let limit = LearnedLimit::new().between(2, 10, 40).unwrap().slow(Duration::from_millis(500));
+    let limit =
+        LearnedLimit::new().between(2, 10, 40).unwrap().slow(Duration::from_millis(500)).unwrap();
     let health = Health::new();
     let mut balancer = Balancer::with_limit(set.clone(), LeastRequest::new(), health, Some(limit));
     let most = || set.snapshot()[0].max_in_flight.unwrap();

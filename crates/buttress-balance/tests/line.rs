@@ -1,7 +1,5 @@
 //! Whoever waits, or could, holds nobody up who need not.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use std::{

@@ -45,6 +45,49 @@ async fn each_endpoint_may_have_a_service_of_its_own() {
     assert!(set.snapshot().iter().all(|endpoint| endpoint.picks > 0));
 }
 
+/// A service that shows whether it is still there.
+#[derive(Clone)]
+struct Kept(Net, #[expect(dead_code, reason = "it is there to be counted")] Arc<()>);
+
+impl Service<Request<Full<Bytes>>> for Kept {
+    type Response = <Net as Service<Request<Full<Bytes>>>>::Response;
+    type Error = <Net as Service<Request<Full<Bytes>>>>::Error;
+    type Future = <Net as Service<Request<Full<Bytes>>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        self.0.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_service_of_a_removed_endpoint_goes_with_the_next_call() {
+    let (net, set) = (Net::new(), set(["a", "b"]));
+    let tokens = [Arc::new(()), Arc::new(())];
+    let [for_a, for_b] = tokens.clone();
+    let make = move |endpoint: &Endpoint, inner: &Net| {
+        let token = if endpoint.shown_as() == "http://a" { &for_a } else { &for_b };
+        Kept(inner.clone(), token.clone())
+    };
+    let made = || tokens.each_ref().map(|token| Arc::strong_count(token) - 2);
+    let client = BalanceLayer::new(set.clone()).least_request().per_endpoint(make).layer(net);
+    for _ in 0..20 {
+        drop(client.clone().oneshot(get()).await.unwrap());
+    }
+    assert_eq!(made(), [1, 1]);
+    assert!(set.remove(set.id_of("http://a").unwrap()));
+    drop(client.clone().oneshot(get()).await.unwrap());
+    assert_eq!(made(), [0, 1]);
+    let _ = set.insert(Endpoint::new("http://a").unwrap());
+    for _ in 0..20 {
+        drop(client.clone().oneshot(get()).await.unwrap());
+    }
+    assert_eq!(made(), [1, 1], "it is new when it returns");
+}
+
 fn is_shareable<T: Clone + Send + Sync + 'static>(_: &T) {}
 fn is_send<T: Send>(_: &T) {}
 

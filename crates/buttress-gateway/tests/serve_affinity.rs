@@ -91,3 +91,47 @@ fn prompts_that_begin_alike_meet_however_they_arrive_and_arrive_whole() {
     }
     assert!(homes.iter().all(|home| *home == homes[0]), "{homes:?}");
 }
+
+/// A client that waits for an answer before it sends the rest, as one does that speaks both ways at
+/// once.
+#[test]
+fn a_client_that_sends_half_of_what_is_looked_at_and_waits_is_served_by_that_half() {
+    let upstreams = three();
+    let gateway = over(&upstreams, &["--balance", "rendezvous", "--hash-key", "body:64"]);
+    let mut homes = Vec::new();
+    for _ in 0..3 {
+        let mut client = gateway.connect();
+        client.send("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+        client.send_chunk("half");
+        let begun = Instant::now();
+        let (home, mut server) = asked(&upstreams);
+        assert!(begun.elapsed() < PATIENCE / 2);
+        server.head();
+        assert_eq!(server.chunk(), b"half");
+        server.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n");
+        assert_eq!(client.head().status(), 200);
+        // Only now the rest.
+        client.send_chunk("more");
+        assert_eq!(server.chunk(), b"more");
+        client.send("0\r\n\r\n");
+        server.send("done");
+        assert_eq!(client.bytes(4), b"done");
+        homes.push(home);
+    }
+    homes.dedup();
+    assert_eq!(homes.len(), 1, "the half is a key: {homes:?}");
+}
+
+/// One that sends nothing has no key, and is served all the same.
+#[test]
+fn a_client_that_sends_no_body_at_first_is_served_without_a_key() {
+    let upstreams = three();
+    let gateway = over(&upstreams, &["--balance", "ring-hash", "--hash-key", "body:64"]);
+    let mut client = gateway.connect();
+    client.send("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n");
+    let (_, mut server) = asked(&upstreams);
+    let head = server.head();
+    client.send("late");
+    assert_eq!(server.body(&head), b"late");
+    answer(server, &mut client);
+}

@@ -6,7 +6,7 @@ use buttress_core::SettingError;
 use http::{Method, Request, Response, StatusCode, Uri, uri::PathAndQuery};
 use tokio::{
     net::TcpStream,
-    task::{AbortHandle, JoinSet},
+    task::{AbortHandle, Id, JoinSet},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tower_service::Service;
@@ -18,8 +18,8 @@ type Ask = Arc<dyn Fn(Endpoint) -> Pin<Box<dyn Future<Output = bool> + Send>> + 
 /// Asks each endpoint at intervals whether it is up, and leaves out those that are not.
 ///
 /// An endpoint is up until it [falls](Self::fall). Endpoints are asked side by side, so that one
-/// which does not answer holds nobody up. Checks and failures of calls are judged apart: a good
-/// check does not end an ejection.
+/// which does not answer holds nobody up. A check that panics says nothing. Checks and failures of
+/// calls are judged apart: a good check does not end an ejection.
 ///
 /// ```
 /// use buttress_balance::{Endpoint, EndpointSet, HealthCheck};
@@ -107,7 +107,8 @@ impl HealthCheck {
         Ok(self)
     }
 
-    /// How long an endpoint may take to answer. Default: 2 seconds.
+    /// How long an endpoint may take to answer; no longer than the [interval](Self::interval), whatever is
+    /// set. Default: 2 seconds.
     ///
     /// # Errors
     ///
@@ -160,9 +161,9 @@ impl HealthCheck {
                 }
                 Some(done) = under_way.join_next() => {
                     let Some(set) = EndpointSet::upgrade(&set) else { return };
-                    // A check that panicked says nothing.
-                    if let Ok((id, up)) = done {
-                        self.note(&set, id, up, &mut series);
+                    match done {
+                        Ok((id, up)) => self.note(&set, id, up, &mut series),
+                        Err(panicked) => forget(panicked.id(), &mut series),
                     }
                 }
             }
@@ -179,13 +180,18 @@ impl HealthCheck {
         series.retain(|id, _| members.iter().any(|member| member.id() == *id));
         for member in members {
             let series = series.entry(member.id()).or_default();
-            // The time limit is counted from the beginning, and no longer than the next round.
-            if std::mem::replace(&mut series.asked, true) {
+            if series.check.is_some() {
                 continue;
             }
-            let asked = timeout(self.timeout, (self.ask)(member.endpoint().clone()));
+            // It takes no longer than a round. What the user wrote runs where a panic is caught.
+            let limit = self.timeout.min(self.interval);
+            let (ask, endpoint) = (Arc::clone(&self.ask), member.endpoint().clone());
             let id = member.id();
-            under_way.spawn(async move { (id, asked.await.unwrap_or(false)) });
+            let check = under_way.spawn(async move {
+                let up = timeout(limit, async move { ask(endpoint).await }).await;
+                (id, up.unwrap_or(false))
+            });
+            series.check = Some(check.id());
         }
     }
 
@@ -197,7 +203,7 @@ impl HealthCheck {
         series: &mut HashMap<EndpointId, Series>,
     ) {
         let Some(series) = series.get_mut(&id) else { return };
-        series.asked = false;
+        series.check = None;
         series.length = if series.up == up { series.length.saturating_add(1) } else { 1 };
         series.up = up;
         let enough = if up { self.rise } else { self.fall };
@@ -212,7 +218,15 @@ impl HealthCheck {
 struct Series {
     up: bool,
     length: u32,
-    asked: bool,
+    /// The check that is under way.
+    check: Option<Id>,
+}
+
+/// A check came to nothing: the endpoint is asked again in the next round.
+fn forget(check: Id, series: &mut HashMap<EndpointId, Series>) {
+    if let Some(series) = series.values_mut().find(|series| series.check == Some(check)) {
+        series.check = None;
+    }
 }
 
 impl EndpointSet {
@@ -224,9 +238,11 @@ impl EndpointSet {
         if !node.set_down(!up) {
             return;
         }
-        tracing::warn!(endpoint = %node.endpoint, up, "a check found it so");
         if up {
+            tracing::info!(endpoint = %node.endpoint, "checks find it up");
             node.start_slowly(self.now());
+        } else {
+            tracing::warn!(endpoint = %node.endpoint, "checks find it down");
         }
         self.pulse().changed();
         self.pulse().tell(|| if up { Event::Up { id } } else { Event::Down { id } });

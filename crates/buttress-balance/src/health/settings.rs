@@ -17,8 +17,8 @@ use super::{Span, rules};
 ///   would make of theirs in that many calls (Chernoff's bound, one in a million).
 ///
 /// After [`fail_timeout`](Self::fail_timeout) one call tries it. Failures are connection errors,
-/// timeouts, 5xx but 501 and its like; a 429, and a 503 that says when to come back, hold the
-/// endpoint for that long instead.
+/// timeouts, 5xx but 501 and its like. A 429 is none, nor is a 503 that says when to come back; where
+/// one of them says so, the endpoint is held for that long ([`max_hold`](Self::max_hold)).
 ///
 /// ```
 /// use buttress_balance::Health;
@@ -146,8 +146,12 @@ impl Health {
     ///
     /// # Errors
     ///
-    /// If it is above 100.
+    /// If it is above 100, or after [`nginx_exact`](Self::nginx_exact), whose rules know no such share.
     pub fn max_ejected_percent(mut self, percent: u8) -> Result<Self, SettingError> {
+        if self.exact {
+            let reason = format!("{percent}, but nginx's own rules spare nobody");
+            return Err(SettingError::new("health.max_ejected_percent", reason));
+        }
         if percent > 100 {
             let reason = format!("{percent}, above 100");
             return Err(SettingError::new("health.max_ejected_percent", reason));
@@ -169,10 +173,10 @@ impl Health {
         self
     }
 
-    /// The longest that a server's `Retry-After` and its relatives hold its endpoint. Default: 5
-    /// seconds.
+    /// The longest that a server's `Retry-After` and its relatives hold its endpoint. Zero is the
+    /// same as [`ignore_retry_after`](Self::ignore_retry_after). Default: 5 seconds.
     pub const fn max_hold(mut self, time: Duration) -> Self {
-        self.max_hold = Some(time);
+        self.max_hold = if time.is_zero() { None } else { Some(time) };
         self
     }
 
@@ -193,6 +197,11 @@ impl Health {
     ///
     /// Under background errors these rules take a healthy set down. They are here for those who
     /// must have the same behaviour in two places. The times are whole seconds.
+    ///
+    /// It takes the place of what was set before by [`max_ejected_percent`](Self::max_ejected_percent),
+    /// [`panic`](Self::panic) and [`max_hold`](Self::max_hold), of which the last two may be set again
+    /// afterwards. nginx has nothing like [`max_ejection`](Self::max_ejection), [`window`](Self::window),
+    /// [`failure_ratio`](Self::failure_ratio) and chance, so those have no effect.
     pub const fn nginx_exact(mut self) -> Self {
         self.exact = true;
         self.percent = 100;

@@ -78,7 +78,9 @@ impl Candidate {
         self.node.id
     }
 
-    /// The endpoint, as it was when it was added.
+    /// The endpoint, as it was when it was added. Whoever asks for its weight or its zone as it is now
+    /// finds them at [`weight`](Self::weight) and in
+    /// [`EndpointSet::snapshot`](crate::EndpointSet::snapshot).
     pub fn endpoint(&self) -> &Endpoint {
         &self.node.endpoint
     }

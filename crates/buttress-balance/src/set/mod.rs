@@ -63,15 +63,42 @@ pub(crate) struct Shared {
 /// An endpoint's place in the set.
 #[derive(Clone, Debug)]
 struct Member {
+    /// As it was last told, but for a weight that was set by hand.
     endpoint: Endpoint,
+    /// The weight that it was told with.
+    told_weight: u32,
     node: Arc<Node>,
     draining: bool,
+}
+
+/// Who tells of endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// The user, who may take back what was done by hand.
+    Hand,
+    /// A feed, which knows nothing of that.
+    Feed,
 }
 
 impl Member {
     fn candidate(&self) -> Candidate {
         let weight = if self.draining { 0 } else { self.endpoint.weight };
         Candidate::new(Arc::clone(&self.node), weight, self.endpoint.priority)
+    }
+
+    /// The endpoint is named again, maybe with other properties.
+    fn tell(&mut self, mut endpoint: Endpoint, source: Source) {
+        let told_weight = endpoint.weight;
+        match source {
+            Source::Hand => self.draining = false,
+            Source::Feed if told_weight == self.told_weight => {
+                endpoint.weight = self.endpoint.weight;
+            }
+            Source::Feed => {}
+        }
+        self.node.set_own_limit(endpoint.max_in_flight);
+        self.told_weight = told_weight;
+        self.endpoint = endpoint;
     }
 }
 
@@ -85,7 +112,7 @@ impl EndpointSet {
         let endpoints: Vec<_> = endpoints.into_iter().collect();
         check(&endpoints)?;
         let set = Self::empty();
-        set.apply(endpoints, false);
+        set.apply(endpoints, Source::Hand);
         Ok(set)
     }
 
@@ -102,10 +129,17 @@ impl EndpointSet {
 
     /// Adds an endpoint, or changes the weight, priority, zone and limit of the one that is there
     /// already; that one keeps its statistics, and takes calls again if it was draining.
+    ///
+    /// A changed zone shows in [`snapshot`](Self::snapshot); policies, observers and
+    /// [`Served`](crate::Served) have the endpoint as it was first added.
     pub fn insert(&self, endpoint: Endpoint) -> EndpointId {
+        self.insert_from(endpoint, Source::Hand)
+    }
+
+    fn insert_from(&self, endpoint: Endpoint, source: Source) -> EndpointId {
         let mut members = self.members();
         let slowly = !members.is_empty();
-        let id = self.put(&mut members, endpoint, slowly);
+        let id = self.put(&mut members, endpoint, source, slowly);
         drop(members);
         self.0.pulse.changed();
         id
@@ -127,13 +161,15 @@ impl EndpointSet {
     }
 
     /// Sends no further calls to an endpoint but leaves it in the set, so that it can be watched
-    /// until its last call ends. Whether it is there. [`insert`](Self::insert) takes it back.
+    /// until its last call ends. Whether it is there. [`insert`](Self::insert) and
+    /// [`replace_all`](Self::replace_all) take it back; a feed that names it again does not.
     #[expect(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn drain(&self, id: EndpointId) -> bool {
         self.edit(id, |member| member.draining = true)
     }
 
-    /// Changes an endpoint's weight; 0 sends no further calls. Whether it is there.
+    /// Changes an endpoint's weight; 0 sends no further calls. Whether it is there. It stays until the
+    /// endpoint is [inserted](Self::insert) anew, or a feed names another weight than before.
     ///
     /// # Errors
     ///
@@ -147,7 +183,7 @@ impl EndpointSet {
     }
 
     /// Makes these the endpoints, and no others. Those that stay keep their statistics, whatever
-    /// the order.
+    /// the order, and are changed as by [`insert`](Self::insert).
     ///
     /// # Errors
     ///
@@ -158,17 +194,30 @@ impl EndpointSet {
     ) -> Result<(), SettingError> {
         let endpoints: Vec<_> = endpoints.into_iter().collect();
         check(&endpoints)?;
-        self.apply(endpoints, true);
+        self.apply(endpoints, Source::Hand);
         Ok(())
     }
 
-    /// The number of the endpoint that is shown by this name, or else has this URI.
+    /// The same for the answer of a feed, which may name an endpoint twice.
+    fn follow(&self, mut endpoints: Vec<Endpoint>) -> Result<(), SettingError> {
+        let mut seen = HashSet::new();
+        endpoints.retain(|endpoint| seen.insert(endpoint.key().clone()));
+        check(&endpoints)?;
+        self.apply(endpoints, Source::Feed);
+        Ok(())
+    }
+
+    /// The number of the endpoint that is shown by this name, or else has this URI, however it is
+    /// written.
     #[must_use]
     pub fn id_of(&self, name: &str) -> Option<EndpointId> {
         let members = self.members();
         let named = members.iter().find(|member| member.endpoint.shown_as() == name);
-        let found = named.or_else(|| members.iter().find(|m| *m.endpoint.uri() == *name));
-        found.map(|member| member.node.id)
+        let placed = || {
+            let place = Endpoint::new(name).ok()?;
+            members.iter().find(|member| member.endpoint.key().is_at(place.key()))
+        };
+        named.or_else(placed).map(|member| member.node.id)
     }
 
     /// How many endpoints there are.
@@ -231,9 +280,10 @@ impl EndpointSet {
     }
 
     /// Puts `endpoints`, which are checked, in the place of the members.
-    fn apply(&self, endpoints: Vec<Endpoint>, slowly: bool) {
+    fn apply(&self, endpoints: Vec<Endpoint>, source: Source) {
         let mut members = self.members();
-        let slowly = slowly && !members.is_empty();
+        // The first endpoints have nobody to leave calls to.
+        let slowly = !members.is_empty();
         let keys: HashSet<_> = endpoints.iter().map(|endpoint| endpoint.key().clone()).collect();
         let mut gone = Vec::new();
         members.retain(|member| {
@@ -244,7 +294,7 @@ impl EndpointSet {
             stays
         });
         for endpoint in endpoints {
-            self.put(&mut members, endpoint, slowly);
+            self.put(&mut members, endpoint, source, slowly);
         }
         drop(members);
         self.0.pulse.changed();
@@ -253,16 +303,16 @@ impl EndpointSet {
         }
     }
 
-    fn put(&self, members: &mut Vec<Member>, endpoint: Endpoint, slowly: bool) -> EndpointId {
+    fn put(
+        &self,
+        members: &mut Vec<Member>,
+        endpoint: Endpoint,
+        source: Source,
+        slowly: bool,
+    ) -> EndpointId {
         let there = members.iter_mut().find(|m| m.endpoint.key() == endpoint.key());
         if let Some(member) = there {
-            if member.endpoint.max_in_flight != endpoint.max_in_flight {
-                let limit = endpoint.max_in_flight.map(std::num::NonZeroU32::get);
-                member.node.set_limit(limit);
-                member.node.learned.store(false, Ordering::Relaxed);
-            }
-            member.endpoint = endpoint;
-            member.draining = false;
+            member.tell(endpoint, source);
             return member.node.id;
         }
         let id = EndpointId::new(self.0.next_id.fetch_add(1, Ordering::Relaxed));
@@ -272,7 +322,8 @@ impl EndpointSet {
             node.start_slowly(now);
         }
         self.0.pulse.tell(|| Event::Added { id, name: endpoint.shown_as().into() });
-        members.push(Member { endpoint, node: Arc::new(node), draining: false });
+        let told_weight = endpoint.weight;
+        members.push(Member { endpoint, told_weight, node: Arc::new(node), draining: false });
         id
     }
 

@@ -14,7 +14,8 @@ use super::{Balance, Error, upload::RequestBody, values::Size};
 #[non_exhaustive]
 pub struct AffinityArguments {
     /// What `ring-hash` and `rendezvous` go by: `header:NAME`, `cookie:NAME`, `path`, or `body:SIZE`,
-    /// the beginning of the body, so that prompts which begin alike meet the same upstream
+    /// the beginning of the body, so that prompts which begin alike meet the same upstream. It is
+    /// waited for 100 ms from its first byte on, and a second in all; what is there by then is the key
     #[arg(long, value_name = "KEY", env = "BUTTRESS_HASH_KEY")]
     pub hash_key: Option<HashKey>,
 

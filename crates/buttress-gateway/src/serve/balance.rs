@@ -4,8 +4,8 @@ use buttress::{
     SettingError,
     balance::{
         Adaptive, BalanceLayer, Candidate, EndpointSet, HashKey, Health, LearnedLimit,
-        LeastRequest, Moment, Observation, Once, PeakEwma, Pick, PickContext, Random, Rendezvous,
-        Rewrite, RingHash, RoundRobin, SharedClient, key,
+        LeastRequest, Moment, NextUpstream, Observation, Once, PeakEwma, Pick, PickContext, Random,
+        Rendezvous, Rewrite, RingHash, RoundRobin, SharedClient, key,
     },
 };
 
@@ -28,6 +28,13 @@ pub(crate) fn set(arguments: &Arguments) -> Result<EndpointSet, Error> {
     endpoints
         .and_then(EndpointSet::new)
         .map_err(|error| Error::setting("--upstream", error.to_string()))
+}
+
+/// The same layer for requests that the retry layer around it repeats whatever their method, calls to models
+/// among them: they try an ejected upstream as soon as its time is up, where a `POST` would leave
+/// that to others for another half of it. (With nothing but `POST`, there are no others.)
+pub(crate) fn replayed(layer: Layer) -> Layer {
+    layer.next_upstream(NextUpstream::default().non_idempotent())
 }
 
 /// The layer over these upstreams.
@@ -54,7 +61,7 @@ pub(crate) fn layer(arguments: &Arguments, set: EndpointSet) -> Result<Layer, Er
     if arguments.max_in_flight == InFlightLimit::Auto {
         layer = layer.learned_limit(LearnedLimit::new());
     }
-    Ok(layer)
+    Ok(if arguments.non_idempotent { replayed(layer) } else { layer })
 }
 
 /// The policy, with the bound of those that go by a key.
@@ -138,5 +145,67 @@ impl<B> HashKey<Request<B>> for Choice {
     /// What was noted when the request came; nothing where no flag asks for it.
     fn hash_key(&self, request: &Request<B>) -> Option<u64> {
         key::extension().hash_key(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, time::Duration};
+
+    use buttress::balance::State;
+    use bytes::Bytes;
+    use clap::Parser;
+    use http::{Response, StatusCode};
+    use http_body_util::Full;
+    use tower::{Layer as _, ServiceExt as _};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    /// After how long a `POST` is sent to an upstream that was ejected, where `POST` is all there is.
+    async fn tried_after(flags: &[&str], change: impl FnOnce(Layer) -> Layer) -> Duration {
+        let upstreams = ["x", "--upstream", "http://bad", "--upstream", "http://good"];
+        let cli = Cli::parse_from(upstreams.iter().chain(flags));
+        let set = set(&cli.arguments).unwrap();
+        let inner = tower::service_fn(|request: Request<Full<Bytes>>| async move {
+            let mut response = Response::new(Full::<Bytes>::default());
+            if request.uri().host() == Some("bad") {
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            }
+            Ok::<_, Infallible>(response)
+        });
+        let client = change(layer(&cli.arguments, set.clone()).unwrap()).layer(inner);
+        let post = || {
+            let request = Request::post("/v1/x").body(Full::default()).unwrap();
+            client.clone().oneshot(request)
+        };
+        while set.snapshot()[0].state == State::InUse {
+            drop(post().await);
+        }
+        let (ejected, before) = (tokio::time::Instant::now(), set.snapshot()[0].picks);
+        while set.snapshot()[0].picks == before {
+            assert!(ejected.elapsed() < Duration::from_secs(100));
+            tokio::time::advance(Duration::from_millis(100)).await;
+            drop(post().await);
+        }
+        ejected.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_are_repeated_bring_an_upstream_back_as_soon_as_its_time_is_up() {
+        let flags = ["--balance", "round-robin", "--fail-timeout", "10s"];
+        let soon = Duration::from_millis(8_900)..Duration::from_millis(11_200);
+        let cautious = tried_after(&flags, |layer| layer).await;
+        assert!(cautious > Duration::from_secs(13), "{cautious:?}");
+        let replay = tried_after(&flags, replayed).await;
+        assert!(soon.contains(&replay), "{replay:?}");
+        let flags = [&flags[..], &["--non-idempotent"]].concat();
+        let told = tried_after(&flags, |layer| layer).await;
+        assert!(soon.contains(&told), "{told:?}");
     }
 }

@@ -101,7 +101,12 @@ impl Stack {
         let transport = transport(arguments)?;
         let limit = limits::outbound(&arguments.limits, upstreams.len())?;
         let throttle = overload::throttle(&arguments.overload)?;
-        let balanced = limit.layer(throttle.layer(balance.layer(transport.clone())));
+        let around = |balance: &balance::Layer| {
+            limit.layer(throttle.layer(balance.layer(transport.clone())))
+        };
+        let balanced = around(&balance);
+        // They choose together: it is one layer in two words.
+        let replayed = around(&balance::replayed(balance.clone()));
         let llm = tune(RetryLayer::llm(), Defaults::LLM, arguments, budget.clone())?
             .replay(limits.clone())
             .map_policy(|policy| Elsewhere::new(repeat(policy, arguments), set.clone()));
@@ -116,7 +121,7 @@ impl Stack {
             concurrency: Concurrency::new(&arguments.overload)?,
             policy: arguments.policy,
             llm_base: upstreams.iter().any(|upstream| upstream.base().ends_with(llm_base)),
-            llm: llm.observer(Log).layer(balanced.clone()),
+            llm: llm.observer(Log).layer(replayed),
             http: http.observer(Log).layer(balanced.clone()),
             balanced,
             upgrades: limit.layer(throttle.layer(upgrades)),

@@ -6,12 +6,14 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
 
 /// What the client sends.
 ///
@@ -30,14 +32,18 @@ impl RequestBody {
     }
 
     /// The first `bytes` of the body, or all of a shorter one, which stay where they are. It waits for
-    /// them; what fails meanwhile fails when it is sent.
+    /// them, but not for long: whoever sends half and waits for an answer is known by that half. What
+    /// fails meanwhile fails when it is sent.
     pub(crate) async fn peek(&mut self, bytes: usize) -> Vec<u8> {
         let mut gathered = Vec::new();
-        while gathered.len() < bytes
-            && let Some(frame) = self.rest.frame().await
-        {
+        let mut until = Instant::now() + FIRST_FRAME;
+        while gathered.len() < bytes && !self.rest.is_end_stream() {
+            let Ok(Some(frame)) = timeout_at(until, self.rest.frame()).await else { break };
             if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
                 gathered.extend_from_slice(&data[..data.len().min(bytes - gathered.len())]);
+            }
+            if self.seen.is_empty() {
+                until = until.min(Instant::now() + OTHER_FRAMES);
             }
             let failed = frame.is_err();
             self.seen.push_back(frame.map_err(RequestBodyFailed));
@@ -48,6 +54,11 @@ impl RequestBody {
         gathered
     }
 }
+
+/// How long a body that is looked at may take to begin.
+const FIRST_FRAME: Duration = Duration::from_secs(1);
+/// How long after its beginning the rest of what is looked at may take.
+const OTHER_FRAMES: Duration = Duration::from_millis(100);
 
 impl Body for RequestBody {
     type Data = Bytes;
