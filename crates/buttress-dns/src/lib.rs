@@ -1,17 +1,39 @@
 //! Names that never stall a call: cached, refreshed ahead, raced and served stale.
 
+mod addrs;
 mod answer;
+mod ask;
+mod cache;
+mod clock;
+mod core;
 mod error;
+mod files;
+mod future;
+mod guard;
+mod layer;
+mod memory;
 mod name;
 mod observe;
+mod order;
+mod search;
+mod service;
 mod service_record;
+mod tasks;
+mod wait;
 
 pub use buttress_core::SettingError;
 
 pub use self::{
+    addrs::Addrs,
     answer::{Answer, Family, IntoAnswer, Learned, Records, Side},
     error::{DnsError, DnsErrorKind},
+    files::{Hosts, ResolvConf},
+    future::Lookup,
+    guard::Guard,
+    layer::DnsLayer,
     name::Name,
     observe::{Fetched, LookedUp, Observer, Queried, Source},
+    order::Order,
+    service::Dns,
     service_record::{ServiceName, ServiceRecord, ServiceRecords},
 };
