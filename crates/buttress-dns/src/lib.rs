@@ -5,7 +5,9 @@ mod answer;
 mod ask;
 mod cache;
 mod clock;
+mod connect;
 mod core;
+mod endpoints;
 mod error;
 mod files;
 mod future;
@@ -15,6 +17,8 @@ mod memory;
 mod name;
 mod observe;
 mod order;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod search;
 mod service;
 mod service_record;
@@ -26,6 +30,10 @@ pub use buttress_core::SettingError;
 pub use self::{
     addrs::Addrs,
     answer::{Answer, Family, IntoAnswer, Learned, Records, Side},
+    connect::{
+        Dialer, Dialing, GuardConnector, GuardLayer, Guarded, Retire, RetireLayer, Retiring,
+    },
+    endpoints::{Endpoints, Place},
     error::{DnsError, DnsErrorKind},
     files::{Hosts, ResolvConf},
     future::Lookup,

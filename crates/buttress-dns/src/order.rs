@@ -138,10 +138,15 @@ impl Arrange {
             (v4, _) => v4.is_none(),
         };
         let (first, second) = if v6_first { (v6, v4) } else { (v4, v6) };
-        if self.order != Order::Interleave {
-            return first.iter().chain(second).map(|ranked| ranked.address).collect();
+        match self.order {
+            Order::Interleave => interleave(first, second),
+            Order::Given => first.iter().chain(second).map(|ranked| ranked.address).collect(),
+            Order::Sorted => {
+                let mut all = [first, second].concat();
+                all.sort_by_key(|ranked| ranked.rank);
+                all.into_iter().map(|ranked| ranked.address).collect()
+            }
         }
-        interleave(first, second)
     }
 }
 

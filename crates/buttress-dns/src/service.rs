@@ -77,6 +77,25 @@ impl<S, O: Observer> Dns<S, O> {
         self.core().memory.worked(address);
     }
 
+    /// Whether an address is missing from the last so many answers for a host, as far as these hold.
+    /// It counts as a lookup.
+    pub(crate) fn has_left(&self, host: &str, address: IpAddr, answers: usize) -> bool {
+        let core = self.core();
+        core.watch_files();
+        match core.find(host) {
+            Ok(Found::Entry(entry)) => {
+                let now = core.now();
+                let (_, errand) = entry.look(now, core.lost(), core.arrange);
+                core.run(&entry, errand);
+                entry.has_left(address, answers, now)
+            }
+            Ok(Found::Known(addresses, _)) => {
+                !addresses.iter().any(|known| known.ip().to_canonical() == address.to_canonical())
+            }
+            Err(_) => false,
+        }
+    }
+
     /// Looks everything up anew. Until that is done, what was known serves as the last resort.
     pub fn expire(&self) {
         let now = self.core().now();

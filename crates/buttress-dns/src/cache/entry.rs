@@ -1,16 +1,20 @@
 //! What is known of one name.
 
 use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 
 use super::{
     flight::Want,
-    half::{Half, View, Word},
+    half::{HISTORY, Half, View, Word},
     rules::Rules,
 };
 use crate::{
@@ -25,6 +29,8 @@ pub(crate) struct Entry {
     name: Name,
     /// Told whenever something is learned or given up.
     pub(crate) changed: Notify,
+    /// How often that was told.
+    changes: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -68,7 +74,7 @@ pub(crate) struct Errand {
 
 impl Entry {
     pub(crate) fn new(name: Name) -> Self {
-        Self { name, changed: Notify::new(), state: Mutex::default() }
+        Self { name, changed: Notify::new(), changes: AtomicU64::new(0), state: Mutex::default() }
     }
 
     pub(crate) const fn name(&self) -> &Name {
@@ -87,17 +93,26 @@ impl Entry {
         (decision, errand)
     }
 
-    /// What a caller gets now, and nothing changes.
-    pub(crate) fn peek(&self, now: Moment, by: Arrange) -> Decision {
-        self.lock().decide(now, by)
+    /// The addresses of each family while they hold, uncut, and which answers they come from.
+    pub(crate) fn addresses(&self, now: Moment) -> [Option<(u64, Vec<SocketAddr>)>; 2] {
+        let state = self.lock();
+        state.halves().map(|half| {
+            let (version, found) = half.addresses(now)?;
+            Some((version, found.iter().map(|ranked| ranked.address).collect()))
+        })
     }
 
-    /// Whether every address that callers get is known to hold.
-    pub(crate) fn holds(&self, now: Moment, by: Arrange) -> Option<Arc<[SocketAddr]>> {
-        match self.lock().decide(now, by) {
-            Decision::Serve(addresses, Source::Hit) => Some(addresses),
-            _ => None,
-        }
+    /// Whether an address is missing from the last so many answers, and the last one holds.
+    pub(crate) fn has_left(&self, address: IpAddr, answers: usize, now: Moment) -> bool {
+        let state = self.lock();
+        let (its, other) = match address {
+            IpAddr::V4(_) => (&state.v4, &state.v6),
+            IpAddr::V6(_) => (&state.v6, &state.v4),
+        };
+        // An empty answer counts where the name has moved to the other family.
+        let counts =
+            its.addresses(now).is_some() || (its.is_empty(now) && other.addresses(now).is_some());
+        counts && its.missing(address) >= answers.clamp(1, HISTORY)
     }
 
     /// How long from now the next refresh is due or the answer may change by itself.
@@ -127,7 +142,7 @@ impl Entry {
             state.half(family).land(id);
         }
         drop(state);
-        self.changed.notify_waiters();
+        self.tell();
     }
 
     /// Whether nobody asks for the family.
@@ -138,11 +153,33 @@ impl Entry {
     /// Takes in what was learned, together.
     pub(super) fn learn(&self, learned: Vec<Lesson>, now: Moment, spread: f64, rules: &Rules) {
         let mut state = self.lock();
-        for Lesson { family, word, ttl } in learned {
-            state.half(family).learn(word, ttl, now, spread, rules);
+        for Lesson { family, word, ttl, version } in learned {
+            let half = state.half(family);
+            half.number(version);
+            half.learn(word, ttl, now, spread, rules);
         }
         state.ready = None;
         drop(state);
+        self.tell();
+    }
+
+    /// How often something was learned or given up.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// Ends with the next change after the one so numbered, or when the time is over.
+    pub(crate) async fn changed_since(&self, changes: u64, time: Duration) {
+        let mut changed = pin!(self.changed.notified());
+        // From here on no change is missed, and the number tells of those before.
+        changed.as_mut().enable();
+        if self.changes() == changes {
+            drop(timeout(time, changed).await);
+        }
+    }
+
+    fn tell(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_waiters();
     }
 
@@ -171,6 +208,7 @@ pub(super) struct Lesson {
     pub(super) family: Family,
     pub(super) word: Word,
     pub(super) ttl: Option<Duration>,
+    pub(super) version: u64,
 }
 
 impl State {

@@ -159,27 +159,27 @@ impl<O: Observer> Flight<O> {
     }
 
     fn lesson(&self, family: Family, learned: Learned, beside: Option<Duration>) -> Lesson {
-        let name = self.entry.name();
-        match learned.and_then(|records| self.core.allowed(name, records)) {
-            Ok(records) if records.is_empty() => {
-                // A resolver that says nothing of this family says nothing of its TTL either.
-                let ttl = records.ttl().or(beside);
-                Lesson { family, word: Word::Nothing, ttl }
-            }
+        let (core, name) = (&self.core, self.entry.name());
+        let (word, ttl) = match learned.and_then(|records| core.allowed(name, records)) {
+            // A resolver that says nothing of this family says nothing of its TTL either.
+            Ok(records) if records.is_empty() => (Word::Nothing, records.ttl().or(beside)),
             Ok(records) => {
-                let ranked = self.core.arrange.rank(records.addresses());
-                Lesson { family, word: Word::Addresses(ranked.into()), ttl: records.ttl() }
+                let most = records.addresses().len().min(MOST);
+                let ranked = core.arrange.rank(&records.addresses()[..most]);
+                (Word::Addresses(ranked.into()), records.ttl())
             }
-            Err(error) if error.kind() == DnsErrorKind::NoData => {
-                Lesson { family, word: Word::Nothing, ttl: error.ttl() }
-            }
+            Err(error) if error.kind() == DnsErrorKind::NoData => (Word::Nothing, error.ttl()),
             Err(error) => {
                 let ttl = error.ttl();
-                Lesson { family, word: Word::Error(error.of_name(name.as_str())), ttl }
+                (Word::Error(error.of_name(name.as_str())), ttl)
             }
-        }
+        };
+        Lesson { family, word, ttl, version: core.next_id() }
     }
 }
+
+/// No more addresses of a family than this are kept.
+const MOST: usize = 256;
 
 impl<O: Observer> Drop for Flight<O> {
     fn drop(&mut self) {

@@ -1,6 +1,6 @@
 //! What is known of one family of a name. Pure: the time and the randomness come from outside.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, net::IpAddr, sync::Arc, time::Duration};
 
 use super::rules::Rules;
 use crate::{DnsError, DnsErrorKind, clock::Moment, order::Ranked};
@@ -11,7 +11,14 @@ pub(crate) struct Half {
     known: Option<Known>,
     failure: Option<Failure>,
     flight: Option<Flight>,
+    /// Which answer is the last one.
+    version: u64,
+    /// The last answers, newest first; empty ones as well.
+    history: VecDeque<Arc<[Ranked]>>,
 }
+
+/// So many answers are remembered.
+pub(crate) const HISTORY: usize = 8;
 
 /// The last word of a resolver that was no failure.
 #[derive(Debug)]
@@ -77,6 +84,25 @@ impl Half {
         }
     }
 
+    /// The last addresses while they hold, and which answer they come from.
+    pub(crate) fn addresses(&self, now: Moment) -> Option<(u64, &Arc<[Ranked]>)> {
+        match self.view(now) {
+            View::Fresh(Word::Addresses(addresses)) => Some((self.version, addresses)),
+            _ => None,
+        }
+    }
+
+    /// Whether it holds that there is no address.
+    pub(crate) fn is_empty(&self, now: Moment) -> bool {
+        matches!(self.view(now), View::Fresh(Word::Nothing))
+    }
+
+    /// From how many answers in a row an address is missing, counted back from the last.
+    pub(crate) fn missing(&self, address: IpAddr) -> usize {
+        let has = |answer: &Arc<[Ranked]>| answer.iter().any(|known| known.address.ip() == address);
+        self.history.iter().position(has).unwrap_or(self.history.len())
+    }
+
     /// When, after `now`, the view may be another one although nothing is learned.
     pub(crate) fn changes_after(&self, now: Moment) -> Moment {
         let known = self.known.iter().flat_map(|known| [known.end, known.prompt, known.stale]);
@@ -99,6 +125,11 @@ impl Half {
 
     pub(crate) fn is_flying(&self) -> bool {
         self.flight.is_some()
+    }
+
+    /// The answer that is learned next is this one.
+    pub(crate) fn number(&mut self, version: u64) {
+        self.version = version;
     }
 
     pub(crate) fn depart(&mut self, id: u64, now: Moment) {
@@ -133,6 +164,7 @@ impl Half {
             word => {
                 let ttl = if positive { rules.positive(ttl) } else { rules.negative(ttl) };
                 let end = now.after(ttl);
+                self.remember(&word);
                 self.failure = None;
                 self.known = Some(Known {
                     word,
@@ -153,6 +185,15 @@ impl Half {
             known.refresh = known.refresh.min(now);
             // Addresses of the old network are the answer of last resort.
             known.prompt = now;
+        }
+    }
+
+    fn remember(&mut self, word: &Word) {
+        self.history.truncate(HISTORY - 1);
+        match word {
+            Word::Addresses(addresses) => self.history.push_front(Arc::clone(addresses)),
+            Word::Nothing => self.history.push_front(Arc::default()),
+            Word::Error(_) => {}
         }
     }
 
