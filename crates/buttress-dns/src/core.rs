@@ -51,6 +51,8 @@ pub(crate) struct Core<O> {
     pub(crate) watching: AtomicBool,
 }
 
+type Known = (Arc<[SocketAddr]>, Source);
+
 /// Where a name leads.
 pub(crate) enum Found {
     /// To the cache.
@@ -89,7 +91,7 @@ impl<O: Observer> Core<O> {
 
     /// What needs no resolver: addresses, names set by hand, the hosts file, and the names that are
     /// nobody's business (RFC 6761, RFC 7686).
-    fn known(&self, name: &Name) -> Result<Option<(Arc<[SocketAddr]>, Source)>, DnsError> {
+    fn known(&self, name: &Name) -> Result<Option<Known>, DnsError> {
         let (addresses, source) = if let Some(address) = name.address() {
             ([address].into(), Source::Literal)
         } else if let Some(addresses) = self.overrides.get(name.as_str()) {

@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn the_memory_is_bounded() {
         let memory = Memory::default();
-        for bits in 0..10_000 {
+        for bits in 0..4_200 {
             memory.failed(IpAddr::V4(bits.into()), at(0));
         }
         assert_eq!(memory.lock().len(), MOST);

@@ -1,9 +1,9 @@
 //! When a caller waits, for what, and for how long.
 
-mod support;
+mod fake;
 
 use buttress_dns::{DnsErrorKind, Family};
-use support::{Fake, SECOND, Say, dns, failed, found, layer, look, ms, none};
+use fake::{Fake, SECOND, Say, dns, failed, found, layer, look, ms, none};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},

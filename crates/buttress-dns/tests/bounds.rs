@@ -1,11 +1,11 @@
 //! What is bounded, and what outlives nothing.
 
-mod support;
+mod fake;
 
 use std::sync::Arc;
 
 use buttress_dns::{Answer, DnsErrorKind, Family, Records, Side};
-use support::{Fake, SECOND, Say, dns, found, layer, look, ms, none};
+use fake::{Fake, SECOND, Say, dns, found, layer, look, ms, none};
 use tokio::{
     runtime::Builder,
     time::{sleep, timeout},
@@ -95,7 +95,7 @@ fn a_runtime_that_goes_down_leaves_no_name_behind_that_cannot_be_asked_for() {
         Family::V6 => Say::Now(none(300)),
     });
     let second = Builder::new_current_thread().enable_all().build().unwrap();
-    let found = second.block_on(timeout(SECOND, look(&dns, "a.example")));
+    let found = second.block_on(async { timeout(SECOND, look(&dns, "a.example")).await });
     assert_eq!(found.unwrap().unwrap(), A);
 }
 

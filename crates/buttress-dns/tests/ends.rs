@@ -1,9 +1,9 @@
 //! What happens when the time of an answer is over, and the resolver is no help.
 
-mod support;
+mod fake;
 
 use buttress_dns::{DnsErrorKind, Family};
-use support::{Fake, SECOND, Say, dns, failed, found, layer, look, ms, none};
+use fake::{Fake, SECOND, Say, dns, failed, found, layer, look, ms, none};
 use tokio::time::{Instant, advance, sleep};
 use tower_layer::Layer;
 

@@ -1,11 +1,11 @@
 //! The hosts file and `resolv.conf`, and what happens when they change.
 
-mod support;
+mod fake;
 
 use std::{fs, path::Path};
 
 use buttress_dns::{Dns, Family};
-use support::{Fake, SECOND, Say, found, layer, look, ms, none};
+use fake::{Fake, SECOND, Say, found, layer, look, ms, none};
 use tokio::time::sleep;
 use tower_layer::Layer;
 

@@ -1,9 +1,9 @@
 //! Which names are one, which are none, and which need no resolver.
 
-mod support;
+mod fake;
 
 use buttress_dns::{DnsErrorKind, Family};
-use support::{Fake, Say, address_of, dns, found, layer, look, ms, none};
+use fake::{Fake, Say, address_of, dns, found, layer, look, ms, none};
 use tokio::time::Instant;
 use tower_layer::Layer;
 
@@ -111,7 +111,7 @@ async fn a_search_list_costs_the_callers_budget_once() {
     fake.say(|name, family| match (name, family) {
         ("b.example.", Family::V4) => Say::After(ms(20), found(A, 60)),
         ("b.example.", Family::V6) => Say::After(ms(20), none(60)),
-        _ => Say::After(ms(20), support::failed(DnsErrorKind::NxDomain)),
+        _ => Say::After(ms(20), fake::failed(DnsErrorKind::NxDomain)),
     });
     let start = Instant::now();
     assert_eq!(look(&dns, "b.example").await.unwrap(), A);

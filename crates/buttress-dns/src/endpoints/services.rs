@@ -25,6 +25,8 @@ struct Services<S, O: Observer> {
     /// When the records are asked for again.
     due: Instant,
     failures: u32,
+    /// Why there are no newer ones.
+    error: Option<DnsError>,
     /// The newest answer of each target that was taken in.
     versions: Vec<u64>,
 }
@@ -35,16 +37,16 @@ where
     S::Error: Into<BoxError>,
     O: Observer,
 {
-    /// Asks for the records if it is time; what went wrong.
-    async fn refresh(&mut self) -> Option<DnsError> {
+    /// Asks for the records if it is time.
+    async fn refresh(&mut self) {
         if Instant::now() < self.due {
-            return None;
+            return;
         }
         let limit = self.dns.core().lookup_timeout;
         let late = || DnsError::new(DnsErrorKind::Timeout);
         let asked = timeout(limit, self.ask()).await.unwrap_or_else(|_| Err(late()));
         let rules = &self.dns.core().rules;
-        match asked {
+        self.error = match asked {
             Ok(found) if found.records().is_empty() => {
                 self.due = Instant::now() + rules.negative(found.ttl());
                 let error = DnsError::new(DnsErrorKind::NoData).of_name(self.name.name().as_str());
@@ -64,7 +66,7 @@ where
                 self.due = Instant::now() + rules.backoff(self.failures, fastrand::f64());
                 Some(error.of_name(self.name.name().as_str()))
             }
-        }
+        };
     }
 
     async fn ask(&self) -> Result<ServiceRecords, DnsError> {
@@ -74,7 +76,8 @@ where
     }
 
     async fn see(&mut self, roster: &mut Roster) -> Seen {
-        let mut error = self.refresh().await;
+        self.refresh().await;
+        let mut error = self.error.clone();
         let mut places = Vec::new();
         let (mut news, mut whole) = (false, true);
         let mut wakes: Vec<Wake> = vec![Box::pin(sleep_until(self.due))];
@@ -98,7 +101,8 @@ where
             if whole { roster.answer(0, places) } else { roster.add(0, places) }
         }
         let wake = async { drop(select_all(wakes).await) };
-        Seen { error, until: Box::pin(wake) }
+        let well = error.is_none() && whole;
+        Seen { error, well, until: Box::pin(wake) }
     }
 }
 
@@ -131,6 +135,6 @@ where
         let name = ServiceName::new(service)?;
         let (dns, records, versions) = (self.clone(), Vec::new(), Vec::new());
         let due = Instant::now();
-        Ok(Endpoints::new(Services { dns, name, records, due, failures: 0, versions }))
+        Ok(Endpoints::new(Services { dns, name, records, due, failures: 0, error: None, versions }))
     }
 }

@@ -126,7 +126,10 @@ pub(super) type Looking<'a> = Pin<Box<dyn Future<Output = Seen> + Send + 'a>>;
 
 /// What a look came to.
 pub(super) struct Seen {
+    /// What is wrong.
     pub(super) error: Option<DnsError>,
+    /// Whether all is well; while a question is under way, neither may be known.
+    pub(super) well: bool,
     pub(super) until: Wake,
 }
 
@@ -147,12 +150,11 @@ impl Follow {
     async fn next(mut self) -> (Self, Told) {
         loop {
             let seen = self.source.look(&mut self.roster).await;
-            let failed = seen.error.is_some();
+            self.failing &= !seen.well;
             if let Some(error) = seen.error.filter(|_| !self.failing) {
                 self.failing = true;
                 return (self, Err(error));
             }
-            self.failing &= failed;
             if !self.roster.has_changed() {
                 seen.until.await;
                 continue;
@@ -188,6 +190,7 @@ impl<S: Send + Sync, O: Observer> Look for Host<S, O> {
 impl<S, O: Observer> Host<S, O> {
     fn see(&mut self, roster: &mut Roster) -> Seen {
         let Glance { families, error, again } = glance(self.dns.core(), &self.host);
+        let well = error.is_none() && families.iter().any(Option::is_some);
         for (part, family) in families.into_iter().enumerate() {
             let Some((version, addresses)) = family else { continue };
             if version != self.versions[part] {
@@ -195,7 +198,7 @@ impl<S, O: Observer> Host<S, O> {
                 roster.answer(part, addresses.into_iter().map(|at| at_port(at, self.port)));
             }
         }
-        Seen { error, until: Box::pin(again.wake()) }
+        Seen { error, well, until: Box::pin(again.wake()) }
     }
 }
 

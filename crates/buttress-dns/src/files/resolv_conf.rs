@@ -52,8 +52,9 @@ impl ResolvConf {
                     conf.search = suffixes.take(MOST_SUFFIXES).collect();
                 }
                 Some("options") => {
-                    let ndots = words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok());
-                    if let Some(ndots) = ndots.last() {
+                    let mut ndots =
+                        words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok());
+                    if let Some(ndots) = ndots.next_back() {
                         conf.ndots = MOST_DOTS.min(ndots);
                     }
                 }

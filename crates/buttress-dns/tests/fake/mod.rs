@@ -1,6 +1,7 @@
 //! A resolver that does as it is told, and counts.
 
 #![allow(dead_code, reason = "each test file takes what it needs")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     collections::HashMap,
