@@ -32,10 +32,6 @@ pub(super) enum Heard {
 }
 
 impl Question {
-    pub(super) const fn new(name: Name, kind: RecordType) -> Self {
-        Self { name, kind }
-    }
-
     /// Reads a name as it is written, with or without the dot at its end.
     pub(super) fn parse(written: &str, kind: RecordType) -> Result<Self, DnsError> {
         Ok(Self { name: parse_name(written)?, kind })
@@ -50,7 +46,7 @@ impl Question {
     }
 
     /// The same type of another name, to which the first one is an alias.
-    pub(super) const fn of(&self, name: Name) -> Self {
+    pub(super) fn of(&self, name: Name) -> Self {
         Self { name, kind: self.kind }
     }
 

@@ -20,7 +20,8 @@ pub(super) const MOST_RECORDS: usize = 64;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Found {
     pub(super) data: Vec<Data>,
-    pub(super) ttl: Duration,
+    /// `None` if nobody said.
+    pub(super) ttl: Option<Duration>,
 }
 
 /// One record of a type that is asked for here.
@@ -56,16 +57,17 @@ pub(super) fn read(question: &Question, message: &Message, followed: usize) -> R
     loop {
         let (data, shortest) = records(message, name, question.kind());
         if !data.is_empty() {
-            return Reading::Found(Found { data, ttl: seconds(ttl.min(shortest)) });
+            return Reading::Found(Found { data, ttl: Some(seconds(ttl.min(shortest))) });
         }
         let Some((target, alias_ttl)) = alias(message, name) else { break };
         ttl = ttl.min(alias_ttl);
         aliases += 1;
         if aliases > MOST_ALIASES {
             let error = DnsError::new(DnsErrorKind::Malformed);
-            return Reading::Nothing(error.because(format!(
-                "more than {MOST_ALIASES} aliases lead from one to the next"
-            )));
+            return Reading::Nothing(
+                error
+                    .because(format!("more than {MOST_ALIASES} aliases lead from one to the next")),
+            );
         }
         name = target;
     }
@@ -197,7 +199,7 @@ mod tests {
 
     fn found(message: &Message) -> (usize, u64) {
         match read(&question(), message, 0) {
-            Reading::Found(found) => (found.data.len(), found.ttl.as_secs()),
+            Reading::Found(found) => (found.data.len(), found.ttl.unwrap().as_secs()),
             other => panic!("{other:?}"),
         }
     }
@@ -272,10 +274,7 @@ mod tests {
 
     #[test]
     fn an_alias_to_itself_ends() {
-        assert_eq!(
-            nothing(&message(vec![to("a.test", 60, "a.test")])).0,
-            DnsErrorKind::Malformed
-        );
+        assert_eq!(nothing(&message(vec![to("a.test", 60, "a.test")])).0, DnsErrorKind::Malformed);
         let round = vec![to("a.test", 60, "b.test"), to("b.test", 60, "a.test")];
         assert_eq!(nothing(&message(round)).0, DnsErrorKind::Malformed);
     }
