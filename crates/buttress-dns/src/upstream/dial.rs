@@ -116,7 +116,6 @@ impl Dial {
     }
 }
 
-
 /// Lets a connection work until its last handle is gone.
 fn drive<S>(multiplexer: DnsMultiplexer<S>) -> Connection
 where

@@ -72,7 +72,8 @@ impl NameServer {
     pub fn over_udp(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         let log = Arc::<Mutex<Vec<Asked>>>::default();
         let handler = Handler { script: Arc::new(script), log: Arc::clone(&log) };
-        let mut this = Self { plain: ([127, 0, 0, 1], 0).into(), log, server: Server::new(handler) };
+        let mut this =
+            Self { plain: ([127, 0, 0, 1], 0).into(), log, server: Server::new(handler) };
         this.plain = this.bind_udp();
         this
     }
