@@ -1,5 +1,6 @@
 //! What answers say: aliases, times, that there is none, and services.
 #![allow(missing_docs, reason = "a test's name says what it is about")]
+#![allow(clippy::unwrap_used, reason = "a test that fails here should say so")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! UDP: what is lost, what is forged, and what does not fit.
 #![allow(missing_docs, reason = "a test's name says what it is about")]
+#![allow(clippy::unwrap_used, reason = "a test that fails here should say so")]
 
 mod support;
 

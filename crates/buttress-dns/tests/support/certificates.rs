@@ -28,7 +28,7 @@ impl Authority {
 
     /// A server's side of TLS, with a certificate for `name`.
     pub fn server(&self, name: &str, protocol: &[u8]) -> ServerConfig {
-        self.sign(CertificateParams::new([name.to_owned()]).unwrap(), protocol)
+        self.sign(&CertificateParams::new([name.to_owned()]).unwrap(), protocol)
     }
 
     /// The same, with a certificate that expired long ago.
@@ -36,10 +36,10 @@ impl Authority {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.not_before = date_time_ymd(2001, 1, 1);
         params.not_after = date_time_ymd(2002, 1, 1);
-        self.sign(params, protocol)
+        self.sign(&params, protocol)
     }
 
-    fn sign(&self, params: CertificateParams, protocol: &[u8]) -> ServerConfig {
+    fn sign(&self, params: &CertificateParams, protocol: &[u8]) -> ServerConfig {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
