@@ -101,19 +101,22 @@ async fn a_frozen_connection_is_replaced_within_a_few_round_trips() {
     let servers = [https(gates[0].address), tls(gates[1].address)];
     for (gate, secure) in gates.iter().zip(servers) {
         let upstreams = only(secure, &authority);
-        for turn in 0..5 {
+        let mut times = Vec::new();
+        for turn in 0..6 {
+            let start = Instant::now();
             v4(&upstreams, &format!("n{turn}.test")).await.unwrap();
+            times.push(start.elapsed());
         }
+        let (connect, slowest) = (times[0], *times[1..].iter().max().unwrap());
         gate.freeze();
         let start = Instant::now();
         assert_eq!(v4(&upstreams, "api.test").await, found(&[GOOD]));
-        // The floor for silence is 100 ms; the rest is a handshake on a busy machine.
-        assert!(start.elapsed() < Duration::from_millis(400), "{:?}", start.elapsed());
+        let silence = (2 * slowest).max(Duration::from_millis(100));
+        let allowed = silence + 2 * connect + Duration::from_millis(200);
+        assert!(start.elapsed() < allowed, "{:?} of {allowed:?}", start.elapsed());
         assert_eq!(gate.opened(), 2);
-        let start = Instant::now();
         assert_eq!(v4(&upstreams, "next.test").await, found(&[GOOD]));
-        assert!(start.elapsed() < Duration::from_millis(80), "{:?}", start.elapsed());
-        assert_eq!(gate.opened(), 2);
+        assert_eq!(gate.opened(), 2, "the new one is kept");
     }
 }
 
