@@ -14,7 +14,10 @@ use hickory_proto::{
     op::{Message, ResponseCode},
     rr::{Name, RecordType},
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     dial::Dial,
@@ -39,6 +42,9 @@ const SILENCE: Duration = Duration::from_millis(500);
 /// And never sooner than this.
 const SHORTEST_SILENCE: Duration = Duration::from_millis(100);
 
+/// Questions over UDP that may be under way to one server, each with a socket of its own.
+const MOST_SOCKETS: usize = 256;
+
 /// The system's one lookup for both families.
 pub(super) type Both = Shared<BoxFuture<'static, Result<Vec<SocketAddr>, DnsError>>>;
 
@@ -49,6 +55,7 @@ pub(super) struct Member {
     health: Mutex<Health>,
     /// It does not understand EDNS (RFC 6891, section 7).
     old: AtomicBool,
+    sockets: Semaphore,
 }
 
 /// What one lookup brings to each server that it asks.
@@ -70,7 +77,8 @@ impl Member {
             Way::Https(secure) => Some(Dial::Https(secure.clone(), trust.clone())),
         };
         let link = dial.map(|dial| Link::new(dial, patience));
-        Self { server, link, health: Mutex::default(), old: AtomicBool::new(false) }
+        let (health, old) = (Mutex::default(), AtomicBool::new(false));
+        Self { server, link, health, old, sockets: Semaphore::new(MOST_SOCKETS) }
     }
 
     pub(super) const fn server(&self) -> &Server {
@@ -168,16 +176,20 @@ impl Member {
         edns: bool,
         until: Instant,
     ) -> Result<Message, DnsError> {
+        let late = |_| DnsError::new(DnsErrorKind::Timeout);
         let p95 = self.health().p95();
         if let Way::Plain(address) = *self.server.way() {
             let again = p95.map_or(udp::UNKNOWN, |p95| 2 * p95);
-            if let Some(message) = udp::exchange(address, question, edns, again, until).await? {
+            let asked = async {
+                let _socket = self.sockets.acquire().await;
+                udp::exchange(address, question, edns, again, until).await
+            };
+            if let Some(message) = timeout_at(until, asked).await.map_err(late)?? {
                 return Ok(message);
             }
         }
         let Some(link) = &self.link else { return Err(DnsError::new(DnsErrorKind::Io)) };
         let silence = p95.map_or(SILENCE, |p95| 2 * p95).max(SHORTEST_SILENCE);
-        let late = |_| DnsError::new(DnsErrorKind::Timeout);
         timeout_at(until, link.exchange(question, edns, silence)).await.map_err(late)?
     }
 

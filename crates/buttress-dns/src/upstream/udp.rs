@@ -52,7 +52,7 @@ pub(super) async fn exchange(
             heard = listen(&socket, question, id, &mut nonsense) => return heard,
             () = tokio::time::sleep_until(next) => {}
         }
-        if next >= until {
+        if Instant::now() >= until {
             return Err(gave_up(nonsense));
         }
         again = (2 * again).min(LATEST);
