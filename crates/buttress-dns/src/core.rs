@@ -18,6 +18,7 @@ use crate::{
     cache::{Entry, Errand, Flight, Rules, Table, Want},
     clock::{Clock, Moment},
     files::{Files, INTERVAL, Snapshot},
+    hint,
     memory::Memory,
     order::Arrange,
     search,
@@ -157,7 +158,7 @@ impl<O: Observer> Core<O> {
         if let Some(after) = errand.arm {
             self.arm(Arc::clone(entry), after);
         }
-        !errand.fetch.is_nothing() && !self.fly(entry, errand.fetch, false)
+        !errand.fetch.is_nothing() && !self.fly(entry, errand.fetch, errand.ahead)
     }
 
     /// Begins a flight if there is a place; whether there was.
@@ -165,8 +166,12 @@ impl<O: Observer> Core<O> {
         let Ok(place) = Arc::clone(&self.flights).try_acquire_owned() else { return false };
         // Outside of a runtime the flight is dropped, and nothing is under way.
         let flight = Flight::begin(self, entry, want, ahead, place);
-        if let (Some(flight), Ok(runtime)) = (flight, Handle::try_current()) {
-            self.tasks.spawn(&runtime, flight.run());
+        match (flight, Handle::try_current()) {
+            (Some(flight), Ok(runtime)) if ahead => {
+                self.tasks.spawn(&runtime, hint::ahead(flight.run()));
+            }
+            (Some(flight), Ok(runtime)) => self.tasks.spawn(&runtime, flight.run()),
+            _ => {}
         }
         true
     }

@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod future;
 mod guard;
+mod hint;
 mod layer;
 mod memory;
 mod name;
@@ -22,7 +23,10 @@ mod reqwest;
 mod search;
 mod service;
 mod service_record;
+mod system;
 mod tasks;
+#[cfg(feature = "upstreams")]
+mod upstream;
 mod wait;
 
 pub use buttress_core::SettingError;
@@ -38,10 +42,15 @@ pub use self::{
     files::{Hosts, ResolvConf},
     future::Lookup,
     guard::Guard,
+    hint::{Ahead, ahead, is_ahead},
     layer::DnsLayer,
     name::Name,
     observe::{Fetched, LookedUp, Observer, Queried, Source},
     order::Order,
     service::Dns,
     service_record::{ServiceName, ServiceRecord, ServiceRecords},
+    system::System,
 };
+
+#[cfg(feature = "upstreams")]
+pub use self::upstream::{Privacy, Public, Server, Upstreams};

@@ -1,5 +1,7 @@
 //! A name and a service as streams of places.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fake;
 
 use std::{

@@ -87,6 +87,6 @@ async fn every_lookup_is_told_with_its_source_and_time() {
     advance(10 * SECOND).await;
     look(&dns, "a.example").await.unwrap();
     sleep(ms(1)).await;
-    assert_eq!(notes.take(), ["a.example stale 0ms 2", "a.example A 0ms 0 rcode 2"]);
+    assert_eq!(notes.take(), ["a.example stale 0ms 2", "a.example A 0ms 0 rcode 2 ahead"]);
     assert_eq!(Source::Stale.as_str(), "stale");
 }

@@ -68,6 +68,8 @@ pub(crate) enum Decision {
 pub(crate) struct Errand {
     /// The families to ask for at once.
     pub(crate) fetch: Want,
+    /// Whether the caller has its answer and does not wait for that.
+    pub(crate) ahead: bool,
     /// How long from now a refresh is due, if none waits for that yet.
     pub(crate) arm: Option<Duration>,
 }
@@ -85,7 +87,8 @@ impl Entry {
     pub(crate) fn look(&self, now: Moment, lost: Duration, by: Arrange) -> (Decision, Errand) {
         let mut state = self.lock();
         let decision = state.decide(now, by);
-        let mut errand = Errand { fetch: state.due(now, lost), arm: None };
+        let ahead = !matches!(decision, Decision::Wait { .. });
+        let mut errand = Errand { fetch: state.due(now, lost), ahead, arm: None };
         if !state.armed && errand.fetch.is_nothing() {
             errand.arm = state.refresh_in(now);
             state.armed = errand.arm.is_some();
