@@ -72,6 +72,9 @@ pub struct Lookup {
     pub error: Option<String>,
     /// Whether it was reached at all.
     pub reached: bool,
+    /// Whether somebody answered who could not prove to be it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub untrusted: bool,
 }
 
 /// Connections to one address.

@@ -40,6 +40,7 @@ async fn by(plan: &Plan, server: &Server, own: bool) -> Lookup {
         addresses: Vec::new(),
         error: None,
         reached: false,
+        untrusted: false,
     };
     let made = upstreams(plan, server);
     let (mut upstreams, name) = match (made, plan.target.name.to_question().parse::<Name>()) {
@@ -62,6 +63,7 @@ async fn by(plan: &Plan, server: &Server, own: bool) -> Lookup {
             Err(error) => {
                 series.failed();
                 lookup.reached |= answered_at_all(error.kind());
+                lookup.untrusted = error.kind() == DnsErrorKind::Tls;
                 lookup.error = Some(one_line(&told(&error)));
                 // It would say the same again, or say nothing for as long again.
                 break;
@@ -127,6 +129,10 @@ const fn answered_at_all(kind: DnsErrorKind) -> bool {
 }
 
 fn told(error: &DnsError) -> String {
+    if !error.kind().may_pass() {
+        // What is below only tells a retry to leave it alone.
+        return error.to_string();
+    }
     match buttress_core::causes(error).last() {
         Some(below) if below.is::<DnsError>() => error.to_string(),
         Some(below) => format!("{error}: {below}"),
@@ -147,6 +153,7 @@ mod tests {
             addresses,
             error: None,
             reached: ms.is_some(),
+            untrusted: false,
         }
     }
 

@@ -102,7 +102,11 @@ fn notes(findings: &Findings) -> Vec<String> {
 
 fn unreached(lookup: &Lookup) -> Option<String> {
     let error = lookup.error.as_ref()?;
-    let how = if lookup.reached { "says" } else { "cannot be reached" };
+    let how = match (lookup.reached, lookup.untrusted) {
+        (_, true) => "is not who it should be",
+        (true, false) => "says",
+        (false, false) => "cannot be reached",
+    };
     Some(format!("{} {how}: {error}", lookup.resolver))
 }
 

@@ -96,7 +96,7 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
 
 /// What came from outside goes to a terminal only without its control characters.
 pub(super) fn one_line(text: &str) -> String {
-    const LONGEST: usize = 200;
+    const LONGEST: usize = 240;
     let shown = |character: char| if character.is_control() { ' ' } else { character };
     let text: String = text.chars().map(shown).collect();
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -128,6 +128,6 @@ mod tests {
     #[test]
     fn what_came_from_outside_is_one_line_without_escapes() {
         assert_eq!(one_line("a\r\n\x1b[31mb\0c"), "a [31mb c");
-        assert_eq!(one_line(&"x".repeat(500)).chars().count(), 201);
+        assert_eq!(one_line(&"x".repeat(500)).chars().count(), 241);
     }
 }

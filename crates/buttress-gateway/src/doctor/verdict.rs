@@ -134,7 +134,14 @@ fn no_name(findings: &Findings) -> Option<Diagnosis> {
     }
     let error = findings.own_lookup().and_then(|lookup| lookup.error.clone());
     let because = error.unwrap_or_else(|| "the name has no address".to_owned());
-    say(Verdict::Dns, because, "Look at how the name is written, and ask whoever runs its zone.")
+    let impostor = findings.lookups.iter().find(|lookup| lookup.untrusted);
+    let next = match impostor.map(|lookup| &lookup.resolver) {
+        Some(resolver) => format!(
+            "Somebody answers in the place of {resolver}: look for a filter, a proxy or a login page."
+        ),
+        None => "Look at how the name is written, and ask whoever runs its zone.".to_owned(),
+    };
+    say(Verdict::Dns, because, next)
 }
 
 fn own_resolver_fails(findings: &Findings) -> Option<Diagnosis> {

@@ -37,6 +37,7 @@ fn lookup(resolver: &str, ms: f64) -> Lookup {
         addresses: vec![[192, 0, 2, 1].into()],
         error: None,
         reached: true,
+        untrusted: false,
     }
 }
 
@@ -89,7 +90,7 @@ fn of(change: impl FnOnce(&mut Findings)) -> Diagnosis {
 type Row = (&'static str, fn(&mut Findings), Verdict, &'static str);
 
 /// What is found, what it comes to, and a word of the reason or the next step.
-const TABLE: [Row; 35] = [
+const TABLE: [Row; 36] = [
     ("nothing", |_| {}, Verdict::Healthy, "Keep connections open"),
     ("a literal", |it| it.lookups.clear(), Verdict::Healthy, "the server's work"),
     ("no key", |it| answers(it, 401, 8), Verdict::Healthy, "a first call takes"),
@@ -107,6 +108,7 @@ const TABLE: [Row; 35] = [
         Verdict::Dns,
         "does not exist",
     ),
+    ("no such name, and a filter", filtered, Verdict::Dns, "in the place of 1.1.1.1"),
     (
         "offline",
         |it| it.lookups.iter_mut().for_each(|one| fails(one, "timeout", false)),
@@ -156,6 +158,11 @@ const TABLE: [Row; 35] = [
     ),
     ("few files", |it| it.files.allowed = Some(256), Verdict::Client, "256 open files"),
 ];
+
+fn filtered(it: &mut Findings) {
+    it.lookups.iter_mut().for_each(|one| fails(one, "it does not exist", true));
+    it.lookups[1].untrusted = true;
+}
 
 fn localhost(it: &mut Findings) {
     it.connects[0].address.set_ip([127, 0, 0, 1].into());
