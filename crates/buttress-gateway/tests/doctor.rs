@@ -84,7 +84,7 @@ async fn a_busy_server_is_named_and_left_alone_when_it_asks_for_that() {
     let server = Manner::answers(busy).start().await;
     let (findings, diagnosis) = diagnose(&at(&server)).await;
     assert_eq!(diagnosis.verdict, Verdict::Busy, "{diagnosis}");
-    assert!(diagnosis.next.contains("left alone for 2000 ms"), "{diagnosis}");
+    assert!(diagnosis.next.contains("left alone for 2.00 s"), "{diagnosis}");
     assert_eq!(findings.requests.headers["retry-after"], "2");
     assert_eq!(findings.requests.retry_after_ms, Some(2_000));
     assert!(findings.requests.held_back);
@@ -114,7 +114,7 @@ async fn a_limit_is_named_with_the_headers_that_speak_of_it() {
     let server = server.start().await;
     let (findings, diagnosis) = diagnose(&at(&server)).await;
     assert_eq!(diagnosis.verdict, Verdict::Limited, "{diagnosis}");
-    assert!(diagnosis.next.contains("1500 ms"), "{diagnosis}");
+    assert!(diagnosis.next.contains("1.50 s"), "{diagnosis}");
     assert_eq!(findings.requests.statuses, [(200, 1), (429, 1)].into());
     assert_eq!(findings.requests.headers["x-ratelimit-remaining-requests"], "0");
     assert_eq!(server.asked.load(Ordering::SeqCst), 2);

@@ -144,6 +144,9 @@ pub(super) fn ms(ms: f64) -> String {
     if ms >= 10_000.0 {
         return format!("{:.1} s", ms / 1_000.0);
     }
+    if ms >= 1_000.0 {
+        return format!("{:.2} s", ms / 1_000.0);
+    }
     if ms >= 100.0 {
         return format!("{ms:.0} ms");
     }
@@ -157,7 +160,7 @@ mod tests {
     #[test]
     fn times_are_written_with_three_digits() {
         let written = [0.123, 1.5, 12.34, 123.4, 1_234.5, 12_345.6].map(ms);
-        assert_eq!(written, ["0.12 ms", "1.50 ms", "12.3 ms", "123 ms", "1234 ms", "12.3 s"]);
+        assert_eq!(written, ["0.12 ms", "1.50 ms", "12.3 ms", "123 ms", "1.23 s", "12.3 s"]);
     }
 
     #[test]

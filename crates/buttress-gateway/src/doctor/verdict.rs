@@ -78,6 +78,10 @@ const SLOW_HANDSHAKE: f64 = 500.0;
 /// To begin an answer takes a server a moment.
 const SLOW_ANSWER: f64 = 1_000.0;
 
+/// A system puts an acknowledgement off for up to 40 ms, and a server without `TCP_NODELAY` waits
+/// for it before it sends the rest of its answer.
+const DELAYED: f64 = 30.0;
+
 type Rule = fn(&Findings) -> Option<Diagnosis>;
 
 /// What keeps a call from coming through goes before what only delays it, and the nearer before the
@@ -397,6 +401,10 @@ fn healthy(findings: &Findings) -> Diagnosis {
         Some(kept) if kept < sum / 2.0 => {
             format!("Keep connections open: there it takes {}.", ms(kept))
         }
+        Some(kept) if kept > answer + DELAYED => format!(
+            "Yet on a connection that is kept it takes {}: have the server set TCP_NODELAY.",
+            ms(kept)
+        ),
         _ => "There is nothing to do.".to_owned(),
     };
     Diagnosis { verdict: Verdict::Healthy, because, next }

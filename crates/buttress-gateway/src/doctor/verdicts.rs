@@ -90,7 +90,7 @@ fn of(change: impl FnOnce(&mut Findings)) -> Diagnosis {
 type Row = (&'static str, fn(&mut Findings), Verdict, &'static str);
 
 /// What is found, what it comes to, and a word of the reason or the next step.
-const TABLE: [Row; 36] = [
+const TABLE: [Row; 37] = [
     ("nothing", |_| {}, Verdict::Healthy, "Keep connections open"),
     ("a literal", |it| it.lookups.clear(), Verdict::Healthy, "the server's work"),
     ("no key", |it| answers(it, 401, 8), Verdict::Healthy, "a first call takes"),
@@ -100,6 +100,7 @@ const TABLE: [Row; 36] = [
         Verdict::Healthy,
         "",
     ),
+    ("kept connections slower", kept_slower, Verdict::Healthy, "TCP_NODELAY"),
     ("no IPv6 here", |it| closed(&mut it.connects[1], Kind::NoRoute), Verdict::Healthy, ""),
     ("one side of localhost", localhost, Verdict::Healthy, ""),
     (
@@ -143,7 +144,7 @@ const TABLE: [Row; 36] = [
     ("no handshake in time", |it| no_handshake(it, Kind::TimedOut), Verdict::Busy, "shake hands"),
     ("slow handshake", slow_handshake, Verdict::Busy, "a handshake takes 700 ms"),
     ("429", |it| answers(it, 429, 1), Verdict::Limited, "1 of 9 answers were 429"),
-    ("429 with a time", limited, Verdict::Limited, "left alone for 2000 ms"),
+    ("429 with a time", limited, Verdict::Limited, "left alone for 2.00 s"),
     ("503", |it| answers(it, 503, 1), Verdict::Busy, "1 of 9 answers were 503"),
     ("429 and 503", both, Verdict::Limited, "429"),
     ("500", |it| answers(it, 500, 2), Verdict::Server, "2 of 10 answers were 500"),
@@ -154,10 +155,14 @@ const TABLE: [Row; 36] = [
         "slow answers",
         |it| it.requests.first_byte = Times::of(4, 1_500.0, 0),
         Verdict::Busy,
-        "1500 ms",
+        "1.50 s",
     ),
     ("few files", |it| it.files.allowed = Some(256), Verdict::Client, "256 open files"),
 ];
+
+fn kept_slower(it: &mut Findings) {
+    it.requests.kept = Times::of(4, 71.0, 0);
+}
 
 fn filtered(it: &mut Findings) {
     it.lookups.iter_mut().for_each(|one| fails(one, "it does not exist", true));
