@@ -20,6 +20,7 @@ mod files;
 mod findings;
 mod lookup;
 mod report;
+mod rules;
 mod target;
 mod times;
 mod tls;
