@@ -49,7 +49,7 @@ pub enum Privacy {
     /// is not resolved.
     Strict,
     /// Encrypted servers are asked first; plain ones and the system's resolver only if all of them
-    /// have failed. Whoever can break the encrypted way can therefore still read and change answers.
+    /// have failed, or have used up half of the time. Whoever can break the encrypted way can therefore still read and change answers.
     #[default]
     Opportunistic,
     /// All are alike, and the fastest is asked first.
