@@ -115,6 +115,11 @@ impl Side {
     pub fn coming(learning: impl Future<Output = Learned> + Send + 'static) -> Self {
         Self(State::Coming(Box::pin(learning)))
     }
+
+    /// Whether it is here already.
+    pub(crate) const fn is_here(&self) -> bool {
+        matches!(self.0, State::Here(_))
+    }
 }
 
 impl Future for Side {

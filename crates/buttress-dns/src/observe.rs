@@ -84,7 +84,7 @@ pub struct Fetched<'a> {
     pub addresses: usize,
     /// Why there are none.
     pub error: Option<&'a DnsError>,
-    /// Whether it was asked for ahead of its end, with no caller waiting.
+    /// Whether no caller waited for it when it was asked for.
     pub ahead: bool,
 }
 
