@@ -78,8 +78,11 @@ impl<S, O: Observer> Dns<S, O> {
     }
 
     /// Whether an address is missing from the last so many answers for a host, as far as these hold.
-    /// It counts as a lookup.
-    pub(crate) fn has_left(&self, host: &str, address: IpAddr, answers: usize) -> bool {
+    /// It counts as a lookup. 8 answers are looked back at the most.
+    ///
+    /// [`RetireLayer`](crate::RetireLayer) asks this of each connection that is in use.
+    #[must_use]
+    pub fn has_left(&self, host: &str, address: IpAddr, answers: usize) -> bool {
         let core = self.core();
         core.watch_files();
         match core.find(host) {

@@ -75,6 +75,8 @@
 //! - `client` (default): [`Client`] and its [transport];
 //! - `balance`: `BalanceLayer`, endpoint sets and the policies that choose; with `client`,
 //!   `Setup::endpoints`;
+//! - `dns` (default): `DnsLayer` and the rest of `dns`; with `client`, names are cached, refreshed
+//!   ahead and served stale, and connections to addresses that left are retired;
 //! - `retry` (default): [`RetryLayer`] and the rest of [`retry`];
 //! - `tls` (default): `https` for the client, by rustls with the certificates that the platform
 //!   trusts. Nothing without `client`.
@@ -99,6 +101,10 @@ pub use buttress_core::{
     Attempts, AttemptsFailed, BoxError, Deadline, InvalidRequest, Outcome, Phase, SettingError,
     TimedOut, cause, causes,
 };
+#[cfg(feature = "dns")]
+pub use buttress_dns as dns;
+#[cfg(feature = "dns")]
+pub use buttress_dns::DnsLayer;
 #[cfg(feature = "retry")]
 pub use buttress_retry as retry;
 #[cfg(feature = "retry")]
