@@ -40,7 +40,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true)]
     pub lookups: u32,
 
-    /// Another resolver to ask: ADDRESS[:PORT], `tls://HOST@ADDRESS` or `https://HOST/PATH@ADDRESS`
+    /// Another resolver to ask: `ADDRESS[:PORT]`, `tls://HOST@ADDRESS`, `https://HOST/PATH@ADDRESS`
     #[arg(long = "resolver", value_name = "SERVER")]
     pub resolvers: Vec<String>,
 
