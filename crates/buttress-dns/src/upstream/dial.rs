@@ -101,13 +101,14 @@ impl Dial {
             Self::Tls(secure, trust) => {
                 let name = ServerName::try_from(secure.host.to_string())
                     .map_err(|error| DnsError::new(DnsErrorKind::Tls).because(error.to_string()))?;
-                let (stream, sender) = tls_client_connect(address, name, trust.config()?, provider);
+                let config = trust.config().await?;
+                let (stream, sender) = tls_client_connect(address, name, config, provider);
                 let stream = stream.await.map_err(failure)?;
                 Ok(drive(DnsMultiplexer::new(stream, sender).with_timeout(patience)))
             }
             Self::Https(secure, trust) => {
                 let builder: HttpsClientStreamBuilder<_> =
-                    HttpsClientStream::builder(trust.config()?, provider);
+                    HttpsClientStream::builder(trust.config().await?, provider);
                 let (host, path) = (Arc::clone(&secure.host), Arc::clone(&secure.path));
                 let stream = builder.build(address, host, path).await.map_err(failure)?;
                 Ok(Connection::Https(stream))

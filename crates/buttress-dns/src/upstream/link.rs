@@ -79,7 +79,7 @@ impl Link {
         let mut attempts: FuturesUnordered<Attempt<'_>> = FuturesUnordered::new();
         attempts.push(async move { (number, connection.ask(question, edns).await) }.boxed());
         let mut again = Some(number);
-        let mut silent = pin!(sleep(silence));
+        let (mut silent, mut watching) = (pin!(sleep(silence)), true);
         loop {
             tokio::select! {
                 Some((number, answer)) = attempts.next() => {
@@ -100,10 +100,11 @@ impl Link {
                         return Err(error);
                     }
                 }
-                () = &mut silent, if again.is_some() => {
+                () = &mut silent, if watching => {
+                    watching = false;
                     // If others have had answers meanwhile, it is this question that takes long.
-                    let silent = again.take().filter(|&number| !self.heard_since(number, asked));
-                    if let Some(number) = silent {
+                    if again.is_some_and(|number| !self.heard_since(number, asked)) {
+                        again = None;
                         self.replace(number);
                         attempts.push(self.ask_anew(question, edns).boxed());
                     }

@@ -179,7 +179,7 @@ impl Member {
         let late = |_| DnsError::new(DnsErrorKind::Timeout);
         let p95 = self.health().p95();
         if let Way::Plain(address) = *self.server.way() {
-            let again = p95.map_or(udp::UNKNOWN, |p95| 2 * p95);
+            let again = p95.map_or(udp::UNKNOWN, |p95| p95 + p95 / 4 + udp::MARGIN);
             let asked = async {
                 let _socket = self.sockets.acquire().await;
                 udp::exchange(address, question, edns, again, until).await

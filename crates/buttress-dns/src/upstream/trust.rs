@@ -39,9 +39,15 @@ impl Trust {
         Ok(Self { roots: self.roots, config: Arc::default() })
     }
 
-    /// What handshakes are made with. Reads files the first time.
-    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, DnsError> {
-        self.config.get_or_init(|| self.make().map_err(untrusted)).clone()
+    /// What handshakes are made with. Reads files the first time, on a thread for that.
+    pub(super) async fn config(&self) -> Result<Arc<ClientConfig>, DnsError> {
+        if let Some(known) = self.config.get() {
+            return known.clone();
+        }
+        let trust = self.clone();
+        let read = move || trust.config.get_or_init(|| trust.make().map_err(untrusted)).clone();
+        let gone = |error| DnsError::new(DnsErrorKind::Cancelled).from_source(error);
+        tokio::task::spawn_blocking(read).await.map_err(gone)?
     }
 
     fn make(&self) -> Result<Arc<ClientConfig>, rustls::Error> {

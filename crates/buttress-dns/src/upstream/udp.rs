@@ -18,6 +18,9 @@ pub(super) const SOONEST: Duration = Duration::from_millis(50);
 /// Sent again after this long, if nothing is known of the server.
 pub(super) const UNKNOWN: Duration = Duration::from_millis(75);
 
+/// Added to what the server's answers take as a rule.
+pub(super) const MARGIN: Duration = Duration::from_millis(25);
+
 /// Never sent again later than this after the time before.
 const LATEST: Duration = Duration::from_secs(1);
 

@@ -49,7 +49,7 @@ pub enum Privacy {
     /// is not resolved.
     Strict,
     /// Encrypted servers are asked first; plain ones and the system's resolver only if all of them
-    /// have failed. Whoever can break the encrypted way can therefore still read and change answers.
+    /// have failed, or have used up half of the time. Whoever can break the encrypted way can therefore still read and change answers.
     #[default]
     Opportunistic,
     /// All are alike, and the fastest is asked first.
@@ -58,7 +58,7 @@ pub enum Privacy {
 
 /// Asks name servers: several at once if need be, each as fast as it allows.
 ///
-/// It is a resolver without a memory for answers; the layer above has that. It does
+/// It is a resolver without a memory for answers; [`DnsLayer`](crate::DnsLayer) has that. It does
 /// remember the servers: how long they take, and whether they answer at all. A clone is another
 /// handle of the same set.
 ///
@@ -82,6 +82,9 @@ pub enum Privacy {
 /// who was asked contradicts within 50 ms. An error makes the next server be asked at once, and is
 /// the result only if nobody does better. A server that fails three times in a row is left alone for
 /// a second, then two, and so on up to 30 s, then tried beside another.
+///
+/// Signatures (DNSSEC) are not checked here: ask a server that checks them, over a way that nobody
+/// can change.
 ///
 /// A setting makes a new set: what was learned of the servers until then is forgotten.
 #[derive(Clone)]

@@ -28,7 +28,7 @@ mod socket;
 mod stack;
 mod tunnel;
 mod upstream;
-mod values;
+pub(crate) mod values;
 
 use std::io::Write as _;
 
