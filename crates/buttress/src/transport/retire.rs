@@ -1,6 +1,6 @@
 //! Connections to an address that is no longer one of the host's.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{Extensions, Request};
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpInfo, capture_connection};
@@ -18,7 +18,12 @@ impl Retire {
     /// Watches over the connection of `request`, if there is somebody to ask.
     pub(super) fn new<B>(watch: Option<&Arc<dyn Watch>>, request: &mut Request<B>) -> Option<Self> {
         let watch = Arc::clone(watch?);
-        let host = request.uri().host()?.into();
+        let host = request.uri().host()?;
+        // An address stays what it is.
+        if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+            return None;
+        }
+        let host = host.into();
         Some(Self { watch, host, connection: capture_connection(request) })
     }
 
