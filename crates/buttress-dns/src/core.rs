@@ -215,13 +215,13 @@ impl<O: Observer> Core<O> {
     fn adopt(&self, before: &Snapshot) {
         let files = self.files.now();
         tracing::info!("the files that name hosts and name servers have changed");
+        let now = self.now();
         if files.resolv_conf != before.resolv_conf {
-            let now = self.now();
             self.table.each(|entry| entry.age(now));
         }
         for name in files.hosts.names() {
-            self.table.remove(name);
-            self.table.remove(&format!("{name}."));
+            self.table.remove(name, now);
+            self.table.remove(&format!("{name}."), now);
         }
     }
 }

@@ -8,7 +8,8 @@ use std::{fs, path::Path};
 
 use buttress_dns::{Dns, Family};
 use fake::{Fake, SECOND, Say, found, layer, look, ms, none};
-use tokio::time::sleep;
+use futures_util::StreamExt;
+use tokio::time::{sleep, timeout};
 use tower_layer::Layer;
 
 fn public() -> Fake {
@@ -97,4 +98,18 @@ async fn a_file_that_is_not_there_says_nothing() {
     let fake = public();
     let dns = with_hosts(&fake, Path::new("/nonexistent/hosts"));
     assert_eq!(look(&dns, "vm").await.unwrap(), ["192.0.2.1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_places_follows_the_hosts_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hosts");
+    fs::write(&path, "\n").unwrap();
+    let dns = with_hosts(&public(), &path);
+    let mut endpoints = dns.endpoints("vm", 80);
+    let told = endpoints.next().await.unwrap().unwrap();
+    assert_eq!(told[0].address().to_string(), "192.0.2.1:80");
+    replace(&path, "127.0.0.8 vm\n");
+    let told = timeout(6 * SECOND, endpoints.next()).await.unwrap().unwrap().unwrap();
+    assert!(told.iter().any(|place| place.address().to_string() == "127.0.0.8:80"));
 }

@@ -197,6 +197,8 @@ impl Entry {
         state.v4.age(now);
         state.v6.age(now);
         state.ready = None;
+        drop(state);
+        self.tell();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 
 use super::Entry;
-use crate::{DnsError, Name};
+use crate::{DnsError, Name, clock::Moment};
 
 /// So many names and no more. Names that are looked up again outlive those that are asked for once,
 /// however many of these there are.
@@ -29,8 +29,11 @@ impl Table {
         made.unwrap_or_else(|_| Arc::new(Entry::new(name.clone())))
     }
 
-    pub(crate) fn remove(&self, key: &str) {
-        self.0.remove(key);
+    /// Forgets a name. Whoever watches it finds out that it is elsewhere now.
+    pub(crate) fn remove(&self, key: &str, now: Moment) {
+        if let Some((_, entry)) = self.0.remove(key) {
+            entry.age(now);
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
