@@ -121,6 +121,22 @@ fn a_runtime_that_nobody_drives_any_more_is_given_up() {
     drop(first);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_panics_is_one_that_failed() {
+    let fake = Fake::new(|_, _| panic!("what a resolver"));
+    let dns = dns(&fake);
+    for _ in 0..3 {
+        assert_eq!(look(&dns, "a.example").await, Err(DnsErrorKind::Cancelled));
+    }
+    assert_eq!(fake.asked_in_all(), 1);
+    fake.say(|_, family| match family {
+        Family::V4 => Say::Now(found(A, 300)),
+        Family::V6 => Say::Now(none(300)),
+    });
+    sleep(2 * SECOND).await;
+    assert_eq!(look(&dns, "a.example").await.unwrap(), A);
+}
+
 #[test]
 fn without_a_runtime_a_lookup_says_so() {
     let dns = dns(&anything());

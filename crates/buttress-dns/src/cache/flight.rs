@@ -183,6 +183,10 @@ const MOST: usize = 256;
 
 impl<O: Observer> Drop for Flight<O> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Asking again at once would only panic again.
+            self.fail(&DnsError::new(DnsErrorKind::Cancelled).because("the resolver panicked"));
+        }
         self.entry.land(self.want, self.id);
     }
 }
