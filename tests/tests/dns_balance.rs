@@ -1,7 +1,5 @@
 //! A balancer's set that follows the addresses of a name.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{
     convert::Infallible,
     net::{Ipv4Addr, SocketAddr},

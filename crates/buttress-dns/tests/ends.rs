@@ -17,8 +17,10 @@ fn v4(learned: buttress_dns::Learned) -> impl Fn(&str, Family) -> Say + Send + S
     }
 }
 
-/// All the ways in which a resolver can be gone.
-fn gone() -> Vec<(&'static str, fn() -> Say)> {
+/// A way in which a resolver can be gone.
+type Gone = (&'static str, fn() -> Say);
+
+fn gone() -> Vec<Gone> {
     vec![
         ("black hole", || Say::Never),
         ("SERVFAIL", || Say::Now(failed(DnsErrorKind::ServFail))),

@@ -20,6 +20,7 @@ mod error;
 mod exchange;
 mod headers;
 mod listen;
+mod names;
 mod proxy;
 mod reach;
 mod shutdown;
@@ -36,6 +37,7 @@ pub use self::{
     error::Error,
     headers::Forwarded,
     listen::Server,
+    names::{NameRoute, Names},
     shutdown::{Drained, Shutdown},
     upstream::{InvalidUpstream, Upstream},
     values::{Address, InFlightLimit, Limit, Size},

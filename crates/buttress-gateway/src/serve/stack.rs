@@ -9,7 +9,8 @@
 //!    is an attempt that failed.
 //! 3. **Balance**. One set of upstreams for all policies: what is in flight and who is ejected is
 //!    the same for all.
-//! 4. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS.
+//! 4. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS, and one
+//!    handle for names under all of it.
 
 use std::{fs, time::Duration};
 
@@ -33,6 +34,7 @@ use super::{
     balance::{self, Choice},
     body::RequestBody,
     exchange::Chain,
+    names::Handle,
 };
 
 /// A ping after this much silence on an HTTP/2 connection with open requests, and the time to
@@ -66,6 +68,7 @@ pub(crate) struct Stack {
     /// For what asks for no resource of an upstream, but for the server.
     first: Upstream,
     transport: Transport,
+    names: Handle,
     http1_only: bool,
 }
 
@@ -85,7 +88,8 @@ impl Stack {
         let first = upstreams.first().ok_or_else(|| Error::setting("--upstream", "none given"))?;
         let set = balance::set(arguments)?;
         let balance = balance::layer(arguments, set.clone())?;
-        let transport = transport(arguments)?;
+        let names = arguments.names.handle()?;
+        let transport = transport(arguments, &names)?;
         let balanced = balance.layer(transport.clone());
         let llm = tune(RetryLayer::llm(), Defaults::LLM, arguments, budget.clone())?
             .replay(limits.clone())
@@ -102,9 +106,10 @@ impl Stack {
             llm: llm.observer(Log).layer(balanced.clone()),
             http: http.observer(Log).layer(balanced.clone()),
             balanced,
-            upgrades: balance.layer(finish(setup(arguments)?.http1_only())?),
+            upgrades: balance.layer(finish(setup(arguments, &names)?.http1_only())?),
             first: first.clone(),
             transport,
+            names,
             http1_only: plain || speaks_http1(arguments),
         })
     }
@@ -117,6 +122,11 @@ impl Stack {
             Some(target) => Ok(Uri::from(target.clone())),
             None => Ok(Uri::from_static("/")),
         }
+    }
+
+    /// What the upstreams' names are looked up with.
+    pub(crate) const fn names(&self) -> &Handle {
+        &self.names
     }
 
     /// Whether every connection to the upstream speaks HTTP/1.1, whatever it agrees on.
@@ -231,8 +241,8 @@ fn backoff(defaults: Defaults, arguments: &Arguments) -> Result<Backoff, Error> 
     })
 }
 
-fn transport(arguments: &Arguments) -> Result<Transport, Error> {
-    let setup = setup(arguments)?;
+fn transport(arguments: &Arguments, names: &Handle) -> Result<Transport, Error> {
+    let setup = setup(arguments, names)?;
     finish(match arguments.upstream_protocol {
         _ if speaks_http1(arguments) => setup.http1_only(),
         Protocol::Http2 => setup.http2_prior_knowledge(),
@@ -245,12 +255,13 @@ fn speaks_http1(arguments: &Arguments) -> bool {
     arguments.preserve_host || arguments.upstream_protocol == Protocol::Http1
 }
 
-fn setup(arguments: &Arguments) -> Result<Setup<()>, Error> {
+fn setup(arguments: &Arguments, names: &Handle) -> Result<Setup<()>, Error> {
     if arguments.preserve_host && arguments.upstream_protocol == Protocol::Http2 {
         let reason = "it needs HTTP/1.1, and --upstream-protocol says http2";
         return Err(Error::setting("--preserve-host", reason));
     }
     let mut setup = Transport::builder()
+        .dns(names.clone())
         .connect_timeout(arguments.connect_timeout)
         .http1_preserve_header_case(true)
         .http2_keep_alive(PING.0, PING.1);

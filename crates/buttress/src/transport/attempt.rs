@@ -36,10 +36,9 @@ impl<'a> Attempt<'a> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if let Some(watch) = self.watch {
-            if self.begun.elapsed() >= self.head_start {
-                watch.failed(self.address);
-            }
+        let waited = self.begun.elapsed();
+        if let Some(watch) = self.watch.filter(|_| waited >= self.head_start) {
+            watch.failed(self.address);
         }
     }
 }
