@@ -117,7 +117,7 @@ async fn a_server_that_answers_nothing_is_soon_not_asked_first() {
 
 #[tokio::test]
 async fn the_fastest_server_is_found_out_and_asked_alone_when_nobody_waits() {
-    let (slow, fast) = (good_after(60), good_after(0));
+    let (slow, fast) = (good_after(300), good_after(0));
     let upstreams = plain([slow.plain, fast.plain]);
     for turn in 0..4 {
         v4(&upstreams, &format!("n{turn}.test")).await.unwrap();
@@ -127,8 +127,8 @@ async fn the_fastest_server_is_found_out_and_asked_alone_when_nobody_waits() {
         let said = ahead(v4(&upstreams, &format!("ahead{turn}.test"))).await;
         assert_eq!(said, found(&[GOOD]));
     }
-    assert_eq!(fast.asked().len(), before.1 + 5);
-    // Unless this machine was too busy for the fast one to be fast.
+    // But for once, when this machine may have been too busy for the fast one to be fast.
+    assert!(fast.asked().len() >= before.1 + 4, "{:?}", fast.asked());
     assert!(slow.asked().len() <= before.0 + 2, "{:?}", slow.asked());
     let fastest = upstreams.latencies().min_by_key(|(_, takes)| takes.unwrap());
     assert_eq!(fastest.unwrap().0, &Server::plain(fast.plain));
