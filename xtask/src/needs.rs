@@ -39,6 +39,11 @@ const NEEDS: &[Need] = &[
         source: Source::Program { name: "curl", package: "curl" },
     },
     Need {
+        reason: "needs dnsmasq",
+        variable: "BUTTRESS_DNSMASQ",
+        source: Source::Program { name: "dnsmasq", package: "dnsmasq-base" },
+    },
+    Need {
         reason: "needs nginx",
         variable: "BUTTRESS_NGINX",
         source: Source::Program { name: "nginx", package: "nginx" },

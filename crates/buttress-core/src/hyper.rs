@@ -5,7 +5,7 @@ use std::{error::Error, io};
 use h2::Reason;
 use hyper_util::client::legacy;
 
-use crate::{Outcome, cause, causes};
+use crate::{InvalidRequest, Outcome, cause, causes};
 
 /// Judges an error of one of the three crates; `None` for others, and where a source says more.
 pub(crate) fn known(error: &(dyn Error + 'static)) -> Option<Outcome> {
@@ -23,8 +23,12 @@ pub(crate) fn failed_to_connect(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect)
 }
 
-/// No connection, so nothing was sent; a peer whose certificate is wrong will stay wrong.
+/// No connection, so nothing was sent; a peer whose certificate is wrong will stay wrong, and so will
+/// a host that does not exist.
 fn connect(error: &legacy::Error) -> Outcome {
+    if cause::<InvalidRequest>(error).is_some() {
+        return Outcome::Rejected;
+    }
     let invalid = causes(error)
         .filter_map(|error| error.downcast_ref::<io::Error>())
         .any(|error| error.kind() == io::ErrorKind::InvalidData);

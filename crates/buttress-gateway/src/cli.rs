@@ -5,7 +5,7 @@ use std::{error::Error, ffi::OsString, fmt, io};
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use tokio::runtime::{self, Runtime};
 
-use crate::{log::Logging, rehearse, serve};
+use crate::{doctor, log::Logging, rehearse, serve};
 
 /// Keeps HTTP calls standing when the other side stalls.
 #[derive(Parser, Clone, Debug)]
@@ -27,6 +27,7 @@ pub struct Cli {
 pub enum Command {
     Serve(Box<serve::Arguments>),
     Rehearse(rehearse::Arguments),
+    Doctor(Box<doctor::Arguments>),
 }
 
 impl Cli {
@@ -50,6 +51,8 @@ impl Cli {
         let usual = match &self.command {
             Command::Serve(_) => "info",
             Command::Rehearse(_) => "warn",
+            // What it says of failures is in its findings.
+            Command::Doctor(_) => "off",
         };
         self.logging.begin(usual).map_err(|line| Stop::failed(2, line))?;
         match self.command {
@@ -57,7 +60,21 @@ impl Cli {
             Command::Rehearse(arguments) => start(None)?
                 .block_on(Box::pin(rehearse::run(arguments)))
                 .map_err(|error| Stop::failed(error.exit_code(), chain(&error))),
+            Command::Doctor(arguments) => run_doctor(*arguments),
         }
+    }
+}
+
+fn run_doctor(arguments: doctor::Arguments) -> Result<(), Stop> {
+    let runtime = start(None)?;
+    let examined = runtime.block_on(Box::pin(doctor::run(arguments)));
+    // The system's lookup cannot be ended, and nobody waits for it any more.
+    runtime.shutdown_background();
+    match examined {
+        Ok(()) => Ok(()),
+        // The verdict was printed.
+        Err(error @ doctor::Error::Unwell(_)) => Err(Stop::Silent(error.exit_code())),
+        Err(error) => Err(Stop::failed(error.exit_code(), chain(&error))),
     }
 }
 
@@ -126,7 +143,7 @@ impl Stop {
                     .get_subcommands()
                     .map(|command| command.get_name().to_owned())
                     .collect();
-                return Self::failed(2, format!("no command given: {}", names.join(" or ")));
+                return Self::failed(2, format!("no command given: {}", alternatives(&names)));
             }
             _ => {}
         }
@@ -184,6 +201,14 @@ fn chain(error: &dyn Error) -> String {
     one_line(&text)
 }
 
+fn alternatives(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
+
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -209,7 +234,7 @@ mod tests {
     fn a_wrong_flag_is_named_on_one_line() {
         const UP: [&str; 3] = ["serve", "--upstream", "http://h"];
         let with = |flag: &str, value: &str| line(&[&UP[..], &[flag, value]].concat());
-        assert!(line(&[]).contains("serve or rehearse"));
+        assert!(line(&[]).contains("serve, rehearse or doctor"));
         assert!(line(&["serve"]).contains("--upstream"));
         assert!(line(&["serve", "--upstrem", "http://h"]).contains("'--upstrem'"));
         assert!(line(&["serve", "--upstrem", "x"]).contains("similar argument exists"));

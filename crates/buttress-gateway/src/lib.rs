@@ -1,7 +1,8 @@
 //! A small gateway made of the Buttress layers, and a rehearsal that shows what they do.
 //!
 //! Every behaviour here is a layer's; what this crate adds is a command line ([`Cli`]), sockets
-//! and the rules of an HTTP intermediary ([`serve`]), and a busy API to try it on ([`rehearse`]).
+//! the rules of an HTTP intermediary ([`serve`]), a busy API to try it on ([`rehearse`]), and a look
+//! at where the time of a call goes ([`doctor`]).
 //!
 //! ```no_run
 //! use buttress_gateway::Cli;
@@ -11,6 +12,7 @@
 //! ```
 
 mod cli;
+pub mod doctor;
 mod log;
 pub mod rehearse;
 pub mod serve;

@@ -75,6 +75,8 @@
 //! - `client` (default): [`Client`] and its [transport];
 //! - `balance`: `BalanceLayer`, endpoint sets and the policies that choose; with `client`,
 //!   `Setup::endpoints`;
+//! - `dns` (default): `DnsLayer` and the rest of `dns`; with `client`, names are cached, refreshed
+//!   ahead and served stale, and connections to addresses that left are retired;
 //! - `limit`: `RateLimitLayer`, `ConcurrencyLimitLayer` and `ThrottleLayer`;
 //! - `retry` (default): [`RetryLayer`] and the rest of [`retry`];
 //! - `tls` (default): `https` for the client, by rustls with the certificates that the platform
@@ -100,6 +102,10 @@ pub use buttress_core::{
     Attempts, AttemptsFailed, BoxError, Deadline, InvalidRequest, Outcome, Phase, SettingError,
     TimedOut, cause, causes,
 };
+#[cfg(feature = "dns")]
+pub use buttress_dns as dns;
+#[cfg(feature = "dns")]
+pub use buttress_dns::DnsLayer;
 #[cfg(feature = "limit")]
 pub use buttress_limit as limit;
 #[cfg(feature = "limit")]

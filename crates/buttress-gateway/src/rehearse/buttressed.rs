@@ -14,7 +14,7 @@ use http_body_util::BodyExt as _;
 
 use super::{
     error::Error,
-    path::Path,
+    path::{Path, Remembered},
     route::{CallOutcome, Ending, Route},
 };
 
@@ -43,7 +43,8 @@ impl Buttressed {
     /// # Errors
     ///
     /// [`Error::Client`] if there is no such URL, or the client refuses its settings.
-    pub fn new(path: Path, endpoints: &[(String, u16)]) -> Result<Self, Error> {
+    pub fn new(path: &Path, endpoints: &[(String, u16)]) -> Result<Self, Error> {
+        let path = path.remembered().map_err(|error| Error::Client(error.into()))?;
         let client = match endpoints {
             [_] => Client::builder().resolver(path).llm().build(),
             _ => balanced(path, endpoints),
@@ -69,7 +70,7 @@ impl Buttressed {
     }
 }
 
-fn balanced(path: Path, endpoints: &[(String, u16)]) -> Result<Client, SettingError> {
+fn balanced(path: Remembered, endpoints: &[(String, u16)]) -> Result<Client, SettingError> {
     let endpoints: Result<Vec<_>, _> = endpoints
         .iter()
         .map(|(host, port)| {

@@ -31,6 +31,12 @@ impl Lookup {
         Self { server, patience: Duration::from_secs(5) }
     }
 
+    /// Which name server is asked.
+    #[must_use]
+    pub const fn server(&self) -> SocketAddr {
+        self.server
+    }
+
     /// How long a query waits for its answer before it is sent once more, and how long after that.
     /// Default: 5 s, as in the C library.
     #[must_use]

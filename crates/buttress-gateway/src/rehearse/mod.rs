@@ -47,7 +47,7 @@ pub use self::{
     parameters::{
         BusySpells, Parameters, PathParameters, Schedule, ServerParameters, TrafficParameters,
     },
-    path::Path,
+    path::{Path, Remembered},
     pooled::Pooled,
     progress::Progress,
     provider::{Endpoint, Provider},

@@ -3,15 +3,16 @@
 use std::{
     future::Future,
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::Ipv4Addr,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
-    vec,
 };
 
+use buttress_dns::{Addrs, Dns, DnsError, DnsLayer, Server, SettingError, Upstreams};
 use hyper_util::client::legacy::connect::dns::Name;
 use tokio::time::sleep;
+use tower::Layer as _;
 use tower_service::Service;
 
 use super::lookup::Lookup;
@@ -19,7 +20,7 @@ use super::lookup::Lookup;
 /// What every new connection pays, whoever makes it: a lookup, then the connect delay.
 ///
 /// The delay stands here, between lookup and connect, because this is where both clients can be
-/// given it: it is also the resolver of the Buttress client.
+/// given it: the Buttress client's resolver is [`Remembered`], which differs in the lookup alone.
 #[derive(Clone, Debug)]
 pub struct Path {
     lookup: Lookup,
@@ -43,25 +44,42 @@ impl Path {
         sleep(self.connect_delay).await;
         Ok(addresses)
     }
+
+    /// The same way for a client that remembers names.
+    ///
+    /// # Errors
+    ///
+    /// If the name server's address makes no sense.
+    pub fn remembered(&self) -> Result<Remembered, SettingError> {
+        let servers = Upstreams::new([Server::plain(self.lookup.server())])?;
+        let dns = DnsLayer::new().hosts(None).resolv_conf(None).layer(servers);
+        Ok(Remembered { dns, connect_delay: self.connect_delay })
+    }
 }
 
-impl Service<Name> for Path {
-    type Response = vec::IntoIter<SocketAddr>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+/// What every new connection of the Buttress client pays: a lookup by its own cache, over the same
+/// name server, then the connect delay.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    dns: Dns<Upstreams>,
+    connect_delay: Duration,
+}
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+impl Service<Name> for Remembered {
+    type Response = Addrs;
+    type Error = DnsError;
+    type Future = Pin<Box<dyn Future<Output = Result<Addrs, DnsError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DnsError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, host: Name) -> Self::Future {
-        let path = self.clone();
+        let (lookup, delay) = (self.dns.resolve(host.as_str()), self.connect_delay);
         Box::pin(async move {
-            let addresses = path.reach(host.as_str()).await?;
-            // The connector puts the port of the URL in.
-            let sockets: Vec<SocketAddr> =
-                addresses.into_iter().map(|address| SocketAddr::from((address, 0))).collect();
-            Ok(sockets.into_iter())
+            let found = lookup.await?;
+            sleep(delay).await;
+            Ok(found)
         })
     }
 }

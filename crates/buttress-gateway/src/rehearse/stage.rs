@@ -78,7 +78,7 @@ impl Stage {
     /// [`Error::Io`] if there is no endpoint, [`Error::Client`] if the client cannot be made.
     pub fn buttressed(&self) -> Result<Buttressed, Error> {
         let endpoints: Vec<_> = self.authorities().collect();
-        Buttressed::new(self.path(), &endpoints)
+        Buttressed::new(&self.path(), &endpoints)
     }
 
     /// An nginx in front of all endpoints. It knows their addresses, and no name.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, builder::FalseyValueParser, value_parser};
 
 use super::{
-    Forwarded, Limits, OverloadArguments, Upstream,
+    Forwarded, Limits, Names, OverloadArguments, Upstream,
     affinity::AffinityArguments,
     values::{Address, InFlightLimit, Limit, Size, count, duration, percent, workers},
 };
@@ -229,6 +229,10 @@ pub struct Arguments {
         env = "BUTTRESS_IDLE_READ_TIMEOUT"
     )]
     pub idle_read_timeout: Limit,
+
+    /// How the upstreams' names are looked up.
+    #[command(flatten)]
+    pub names: Names,
 
     /// PEM file of certificate authorities to trust besides the system's
     #[arg(long, value_name = "FILE", env = "BUTTRESS_UPSTREAM_CA")]

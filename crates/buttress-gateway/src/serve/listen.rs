@@ -62,7 +62,8 @@ impl Server {
         let listener = TcpListener::bind(listen.as_str()).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         if !arguments.no_check {
-            reach::check(&arguments.upstreams, address, arguments.connect_timeout).await?;
+            reach::check(&arguments.upstreams, stack.names(), address, arguments.connect_timeout)
+                .await?;
         }
         let proxy = Proxy {
             preserve_host: arguments.preserve_host,

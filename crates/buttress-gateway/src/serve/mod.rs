@@ -22,6 +22,7 @@ mod exchange;
 mod headers;
 mod limits;
 mod listen;
+mod names;
 mod overload;
 mod proxy;
 mod reach;
@@ -31,7 +32,7 @@ mod stack;
 mod tunnel;
 mod upload;
 mod upstream;
-mod values;
+pub(crate) mod values;
 
 use std::io::Write as _;
 
@@ -42,6 +43,7 @@ pub use self::{
     headers::Forwarded,
     limits::{LimitKey, Limits, Rate},
     listen::Server,
+    names::{NameRoute, Names},
     overload::{Concurrent, OverloadArguments, Spare},
     shutdown::{Drained, Shutdown},
     upstream::{InvalidUpstream, Upstream},

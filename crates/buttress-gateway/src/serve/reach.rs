@@ -1,14 +1,12 @@
 //! The look at the upstreams before the first request: names that resolve, ports that answer.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
+use buttress_dns::DnsError;
 use futures_util::future::join_all;
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 
-use super::{Error, Upstream};
+use super::{Error, Upstream, names::Handle};
 
 /// Connects to each upstream once, within `limit`, and hangs up.
 ///
@@ -17,10 +15,11 @@ use super::{Error, Upstream};
 /// is refused: each request would come back.
 pub(crate) async fn check(
     upstreams: &[Upstream],
+    names: &Handle,
     own: SocketAddr,
     limit: Duration,
 ) -> Result<(), Error> {
-    let checks = upstreams.iter().map(|upstream| look(upstream, own, limit));
+    let checks = upstreams.iter().map(|upstream| look(upstream, names, own, limit));
     let mut missing = Vec::new();
     for looked in join_all(checks).await {
         match looked {
@@ -44,13 +43,18 @@ enum Look {
     Missing(Error),
 }
 
-async fn look(upstream: &Upstream, own: SocketAddr, limit: Duration) -> Result<(), Look> {
+async fn look(
+    upstream: &Upstream,
+    names: &Handle,
+    own: SocketAddr,
+    limit: Duration,
+) -> Result<(), Look> {
     let refused = |reason: String| {
         let hint = "start it first, or give --no-check";
         let reason = format!("{upstream} cannot be reached: {reason}; {hint}");
         Look::Missing(Error::setting("--upstream", reason))
     };
-    let found = timeout(limit, find(upstream)).await;
+    let found = timeout(limit, find(upstream, names)).await;
     let addresses = match found {
         Ok(Ok(addresses)) => addresses,
         Ok(Err(error)) => return Err(refused(format!("its name was not found ({error})"))),
@@ -64,12 +68,14 @@ async fn look(upstream: &Upstream, own: SocketAddr, limit: Duration) -> Result<(
     }
 }
 
-async fn find(upstream: &Upstream) -> io::Result<Vec<SocketAddr>> {
-    let addresses: Vec<_> = lookup_host((upstream.host(), upstream.port())).await?.collect();
-    if addresses.is_empty() {
-        return Err(io::Error::other("it has no address"));
-    }
-    Ok(addresses)
+async fn find(upstream: &Upstream, names: &Handle) -> Result<Vec<SocketAddr>, DnsError> {
+    let found = names.resolve(upstream.host()).await?;
+    Ok(found.map(|address| at_port(address, upstream.port())).collect())
+}
+
+fn at_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
 }
 
 fn refuse_own(upstream: &Upstream, addresses: &[SocketAddr], own: SocketAddr) -> Result<(), Error> {

@@ -15,7 +15,8 @@
 //!    balance, which spares single upstreams, while this is for all of them together.
 //! 5. **Balance**. One set of upstreams for all policies: what is in flight and who is ejected is
 //!    the same for all.
-//! 6. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS.
+//! 6. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS, and one
+//!    handle for names under all of it.
 
 use std::{fs, time::Duration};
 
@@ -39,6 +40,7 @@ use super::{
     balance::{self, Choice},
     exchange::Chain,
     limits::{self, Limited},
+    names::Handle,
     overload::{self, Concurrency},
     upload::RequestBody,
 };
@@ -79,6 +81,7 @@ pub(crate) struct Stack {
     /// For what asks for no resource of an upstream, but for the server.
     first: Upstream,
     transport: Transport,
+    names: Handle,
     http1_only: bool,
 }
 
@@ -98,7 +101,8 @@ impl Stack {
         let first = upstreams.first().ok_or_else(|| Error::setting("--upstream", "none given"))?;
         let set = balance::set(arguments)?;
         let balance = balance::layer(arguments, set.clone())?;
-        let transport = transport(arguments)?;
+        let names = arguments.names.handle()?;
+        let transport = transport(arguments, &names)?;
         let limit = limits::outbound(&arguments.limits, upstreams.len())?;
         let throttle = overload::throttle(&arguments.overload)?;
         let around = |balance: &balance::Layer| {
@@ -115,7 +119,7 @@ impl Stack {
             .map_policy(|policy| Elsewhere::new(repeat(policy, arguments), set));
         let plain = upstreams.iter().all(|upstream| !upstream.is_https())
             && arguments.upstream_protocol == Protocol::Auto;
-        let upgrades = balance.layer(finish(setup(arguments)?.http1_only())?);
+        let upgrades = balance.layer(finish(setup(arguments, &names)?.http1_only())?);
         let llm_base = LLM_PATH.trim_end_matches('/');
         Ok(Self {
             concurrency: Concurrency::new(&arguments.overload)?,
@@ -127,6 +131,7 @@ impl Stack {
             upgrades: limit.layer(throttle.layer(upgrades)),
             first: first.clone(),
             transport,
+            names,
             http1_only: plain || speaks_http1(arguments),
         })
     }
@@ -139,6 +144,11 @@ impl Stack {
             Some(target) => Ok(Uri::from(target.clone())),
             None => Ok(Uri::from_static("/")),
         }
+    }
+
+    /// What the upstreams' names are looked up with.
+    pub(crate) const fn names(&self) -> &Handle {
+        &self.names
     }
 
     /// Whether every connection to the upstream speaks HTTP/1.1, whatever it agrees on.
@@ -260,8 +270,8 @@ fn backoff(defaults: Defaults, arguments: &Arguments) -> Result<Backoff, Error> 
     })
 }
 
-fn transport(arguments: &Arguments) -> Result<Transport, Error> {
-    let setup = setup(arguments)?;
+fn transport(arguments: &Arguments, names: &Handle) -> Result<Transport, Error> {
+    let setup = setup(arguments, names)?;
     finish(match arguments.upstream_protocol {
         _ if speaks_http1(arguments) => setup.http1_only(),
         Protocol::Http2 => setup.http2_prior_knowledge(),
@@ -274,12 +284,13 @@ fn speaks_http1(arguments: &Arguments) -> bool {
     arguments.preserve_host || arguments.upstream_protocol == Protocol::Http1
 }
 
-fn setup(arguments: &Arguments) -> Result<Setup<()>, Error> {
+fn setup(arguments: &Arguments, names: &Handle) -> Result<Setup<()>, Error> {
     if arguments.preserve_host && arguments.upstream_protocol == Protocol::Http2 {
         let reason = "it needs HTTP/1.1, and --upstream-protocol says http2";
         return Err(Error::setting("--preserve-host", reason));
     }
     let mut setup = Transport::builder()
+        .dns(names.clone())
         .connect_timeout(arguments.connect_timeout)
         .http1_preserve_header_case(true)
         .http2_keep_alive(PING.0, PING.1);

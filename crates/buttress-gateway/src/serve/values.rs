@@ -122,7 +122,7 @@ impl FromStr for Size {
     }
 }
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text.trim())
         .map_err(|_| "not a time such as 500ms, 30s or 5m".to_owned())?;
     if duration.is_zero() {

@@ -163,6 +163,11 @@ impl Peer {
         Self { stream: BufReader::new(stream) }
     }
 
+    /// Waits for the other side: whether it sends something, or ends the connection.
+    pub fn has_more(&mut self) -> bool {
+        self.stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty())
+    }
+
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
     }

@@ -116,7 +116,8 @@ impl<L, B> Setup<L, B> {
         self.set(|settings| settings.local_address = Some(address))
     }
 
-    /// Looks names up. Default: the system's resolver (`getaddrinfo`, on a thread of its own).
+    /// Looks names up. Default: the system's resolver (`getaddrinfo`), with the feature `dns` under
+    /// a cache that is refreshed ahead and served stale: see `dns`.
     ///
     /// Asked once for each new connection, within the connect timeout; not for addresses written
     /// in the URI. At most 32 addresses are used. A port in the answer counts where the URI names
@@ -139,6 +140,28 @@ impl<L, B> Setup<L, B> {
         R::Future: Send,
     {
         self.set(|settings| settings.set_resolver(resolver))
+    }
+
+    /// Looks names up with this handle, tells it which addresses could be connected to, asks its
+    /// guard about each address, and retires connections whose address has left the last three
+    /// answers. Default: one over the system's resolver, for this client alone.
+    ///
+    /// ```
+    /// use buttress::{Client, DnsLayer, dns::System};
+    /// use tower::Layer;
+    ///
+    /// // One cache for several clients.
+    /// let dns = DnsLayer::new().layer(System::new());
+    /// let (one, other) = (Client::builder().dns(dns.clone()), Client::builder().dns(dns));
+    /// # assert!(one.build().is_ok() && other.build().is_ok());
+    /// ```
+    #[cfg(feature = "dns")]
+    pub fn dns<S, O>(self, dns: buttress_dns::Dns<S, O>) -> Self
+    where
+        S: Clone + Send + Sync + 'static,
+        O: buttress_dns::Observer,
+    {
+        self.set(|settings| settings.resolver = crate::transport::Resolver::of_names(dns))
     }
 
     /// Speaks HTTP/1.1 only. Default: HTTP/2 where TLS agrees on it, HTTP/1.1 elsewhere. Of this

@@ -29,7 +29,10 @@ use hyper_util::{
 use tokio::{net::TcpStream, time::timeout};
 use tower_service::Service;
 
-use super::resolve::{Resolver, interleave};
+use super::{
+    attempt::Attempt,
+    resolve::{Resolver, interleave},
+};
 
 /// How sockets are opened.
 #[derive(Clone, Debug)]
@@ -56,11 +59,23 @@ impl Dial {
 
     async fn dial(self, uri: Uri) -> Result<Socket, BoxError> {
         let addresses = interleave(self.addresses(&uri).await?);
-        let connect = |address| self.tcp.connect(uri.clone(), address);
+        let connect = |address| self.connect(uri.clone(), address);
         race(addresses, self.tcp.head_start, connect).await.map_err(|error| match error {
-            Some(error) => error.into(),
+            Some(error) => error,
             None => NoAddress { host: uri.host().unwrap_or_default().into() }.into(),
         })
+    }
+
+    /// Connects to one address, if it may be dialled, and tells what came of it.
+    async fn connect(&self, uri: Uri, address: SocketAddr) -> Result<Socket, BoxError> {
+        let watch = self.resolver.watch();
+        if let Some(watch) = watch {
+            watch.check(address.ip())?;
+        }
+        let attempt = Attempt::new(watch, address.ip(), self.tcp.head_start);
+        let made = self.tcp.connect(uri, address).await;
+        attempt.end(made.is_ok());
+        Ok(made?)
     }
 
     async fn addresses(&self, uri: &Uri) -> Result<Vec<SocketAddr>, BoxError> {

@@ -11,7 +11,7 @@ use buttress_core::{BoxError, InvalidRequest, TimedOut};
 use http::Response;
 use hyper_util::client::legacy;
 
-use super::{TransportBody, alarm::Alarm, upload::Progress};
+use super::{TransportBody, alarm::Alarm, retire::Retire, upload::Progress};
 
 /// Resolves to the head of a response; made by [`Transport`](super::Transport).
 ///
@@ -23,7 +23,12 @@ pub struct ResponseFuture {
 
 enum State {
     Refused(Option<InvalidRequest>),
-    Sent { response: legacy::ResponseFuture, first_byte: FirstByte, idle_read: Option<Duration> },
+    Sent {
+        response: legacy::ResponseFuture,
+        retire: Option<Retire>,
+        first_byte: FirstByte,
+        idle_read: Option<Duration>,
+    },
 }
 
 /// The time limit on the head of the response, and the upload that puts it off.
@@ -55,10 +60,11 @@ impl ResponseFuture {
 
     pub(super) const fn sent(
         response: legacy::ResponseFuture,
+        retire: Option<Retire>,
         first_byte: FirstByte,
         idle_read: Option<Duration>,
     ) -> Self {
-        Self { state: State::Sent { response, first_byte, idle_read } }
+        Self { state: State::Sent { response, retire, first_byte, idle_read } }
     }
 }
 
@@ -73,8 +79,11 @@ impl Future for ResponseFuture {
                 None => Poll::Pending,
             },
             // Sent => done
-            State::Sent { response, first_byte, idle_read } => {
+            State::Sent { response, retire, first_byte, idle_read } => {
                 if let Poll::Ready(result) = Pin::new(response).poll(cx) {
+                    if let Some(retire) = retire {
+                        retire.judge();
+                    }
                     let body = |incoming| TransportBody::new(incoming, *idle_read);
                     return Poll::Ready(match result {
                         Ok(response) => Ok(response.map(body)),

@@ -16,11 +16,15 @@
 //! [`Phase::IdleRead`]: buttress_core::Phase::IdleRead
 
 mod alarm;
+mod attempt;
 mod body;
 mod connect;
 mod dial;
 mod future;
+#[cfg_attr(not(feature = "dns"), path = "system.rs")]
+mod names;
 mod resolve;
+mod retire;
 mod service;
 mod settings;
 mod target;
@@ -37,4 +41,6 @@ pub use body::TransportBody;
 pub use future::ResponseFuture;
 pub use service::Transport;
 
+#[cfg(feature = "dns")]
+pub(crate) use resolve::Resolver;
 pub(crate) use settings::{Settings, Speak};

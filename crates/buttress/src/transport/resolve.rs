@@ -1,15 +1,39 @@
 //! From a name to addresses.
 
-use std::{future::poll_fn, net::SocketAddr, sync::Arc};
+use std::{
+    future::poll_fn,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use buttress_core::BoxError;
 use futures_util::future::BoxFuture;
-use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::client::legacy::connect::dns::Name;
 use tower_service::Service;
+
+use super::names;
 
 /// Any resolver, its type forgotten: one lookup for each new connection can afford the box.
 #[derive(Clone)]
-pub(crate) struct Resolver(Arc<Lookup>);
+pub(crate) struct Resolver {
+    lookup: Arc<Lookup>,
+    watch: Option<Arc<dyn Watch>>,
+}
+
+/// What a resolver that remembers is told, and what it can be asked besides names.
+pub(super) trait Watch: Send + Sync {
+    /// No connection could be made to the address.
+    fn failed(&self, address: IpAddr);
+
+    /// A connection was made to the address.
+    fn worked(&self, address: IpAddr);
+
+    /// Whether the address may be dialled.
+    fn check(&self, address: IpAddr) -> Result<(), BoxError>;
+
+    /// Whether the address is no longer one of the host's.
+    fn has_left(&self, host: &str, address: IpAddr) -> bool;
+}
 
 type Lookup = dyn Fn(Name) -> BoxFuture<'static, Result<Vec<SocketAddr>, BoxError>> + Send + Sync;
 
@@ -24,24 +48,35 @@ impl Resolver {
         R::Error: Into<BoxError>,
         R::Future: Send,
     {
-        Self(Arc::new(move |name| {
+        let lookup: Arc<Lookup> = Arc::new(move |name| {
             let mut resolver = resolver.clone();
             Box::pin(async move {
                 poll_fn(|cx| resolver.poll_ready(cx)).await.map_err(Into::into)?;
                 let found = resolver.call(name).await.map_err(Into::into)?;
                 Ok(found.into_iter().take(MOST).collect())
             })
-        }))
+        });
+        Self { lookup, watch: None }
+    }
+
+    /// The same, and `watch` is told of the connections.
+    #[cfg(feature = "dns")]
+    pub(super) fn watched(self, watch: impl Watch + 'static) -> Self {
+        Self { watch: Some(Arc::new(watch)), ..self }
+    }
+
+    pub(super) fn watch(&self) -> Option<&Arc<dyn Watch>> {
+        self.watch.as_ref()
     }
 
     pub(super) async fn lookup(&self, name: Name) -> Result<Vec<SocketAddr>, BoxError> {
-        (self.0)(name).await
+        (self.lookup)(name).await
     }
 }
 
 impl Default for Resolver {
     fn default() -> Self {
-        Self::new(GaiResolver::new())
+        names::default()
     }
 }
 

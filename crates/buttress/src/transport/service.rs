@@ -14,8 +14,8 @@ use hyper_util::client::legacy;
 use tower_service::Service;
 
 use super::{
-    ResponseFuture, TransportBody, alarm::Alarm, connect::Connector, future::FirstByte, target,
-    tls, upload::Upload,
+    ResponseFuture, TransportBody, alarm::Alarm, connect::Connector, future::FirstByte,
+    resolve::Resolver, retire::Retire, target, tls, upload::Upload,
 };
 use crate::{Body, Setup};
 
@@ -63,6 +63,7 @@ pub struct Transport {
 
 struct Shared {
     hyper: legacy::Client<Connector, Upload>,
+    resolver: Resolver,
     first_byte_timeout: Option<Duration>,
     idle_read_timeout: Option<Duration>,
 }
@@ -75,10 +76,12 @@ impl Transport {
 
     pub(super) fn new(
         hyper: legacy::Client<Connector, Upload>,
+        resolver: Resolver,
         first_byte_timeout: Option<Duration>,
         idle_read_timeout: Option<Duration>,
     ) -> Self {
-        Self { shared: Arc::new(Shared { hyper, first_byte_timeout, idle_read_timeout }) }
+        let shared = Shared { hyper, resolver, first_byte_timeout, idle_read_timeout };
+        Self { shared: Arc::new(shared) }
     }
 
     fn send(&self, mut request: Request<Body>) -> ResponseFuture {
@@ -87,16 +90,22 @@ impl Transport {
         }
         // hyper takes a version for a demand, which the connection may be unable to meet.
         *request.version_mut() = Version::HTTP_11;
-        let Shared { hyper, first_byte_timeout, idle_read_timeout } = &*self.shared;
+        let Shared { hyper, resolver, first_byte_timeout, idle_read_timeout } = &*self.shared;
+        let retire = Retire::new(resolver.watch(), &mut request);
         let Some(limit) = *first_byte_timeout else {
             let response = hyper.request(request.map(Upload::new));
-            return ResponseFuture::sent(response, FirstByte::default(), *idle_read_timeout);
+            return ResponseFuture::sent(
+                response,
+                retire,
+                FirstByte::default(),
+                *idle_read_timeout,
+            );
         };
         let (head, body) = request.into_parts();
         let (body, upload) = Upload::watched(body);
         let first_byte = FirstByte { alarm: Some(Alarm::new(Phase::FirstByte, limit)), upload };
         let response = hyper.request(Request::from_parts(head, body));
-        ResponseFuture::sent(response, first_byte, *idle_read_timeout)
+        ResponseFuture::sent(response, retire, first_byte, *idle_read_timeout)
     }
 }
 

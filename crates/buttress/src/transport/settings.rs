@@ -123,6 +123,7 @@ impl Settings {
     /// Makes the transport. Opens nothing.
     pub(crate) fn make(self) -> Transport {
         let dial = self.dial();
+        let resolver = self.resolver.clone();
         let mut hyper = legacy::Client::builder(TokioExecutor::new());
         hyper
             .pool_timer(TokioTimer::new())
@@ -138,7 +139,8 @@ impl Settings {
                 .http2_keep_alive_while_idle(self.http2_keep_alive_while_idle);
         }
         let connector = Connector::new(self.tls.connector(dial, self.speak), self.connect_timeout);
-        Transport::new(hyper.build(connector), self.first_byte_timeout, self.idle_read_timeout)
+        let (first_byte, idle_read) = (self.first_byte_timeout, self.idle_read_timeout);
+        Transport::new(hyper.build(connector), resolver, first_byte, idle_read)
     }
 }
 

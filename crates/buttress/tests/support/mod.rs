@@ -48,7 +48,15 @@ impl Server {
         F: Fn(TcpStream) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::accept_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), connection)
+    }
+
+    /// Hands each connection that this listener takes to `connection`.
+    pub(crate) fn accept_on<F, R>(listener: TcpListener, connection: F) -> Self
+    where
+        F: Fn(TcpStream) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
         let address = listener.local_addr().unwrap();
         let accepted = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&accepted);

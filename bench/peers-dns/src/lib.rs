@@ -1,0 +1,1 @@
+//! The benchmark is in `benches/`; there is nothing to use here.
