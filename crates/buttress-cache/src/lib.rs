@@ -2,13 +2,17 @@
 
 mod entry;
 mod key;
+mod prompt;
 pub mod rfc;
 pub mod store;
 mod time;
 
+pub use buttress_core::SettingError;
+
 pub use self::{
     entry::{Chunks, Entry, EntryId, Slot, Tag, Variant},
-    key::Key,
+    key::{ForwardingGuard, Identity, Key, KeySpec, Scope, Unkeyed},
+    prompt::{PromptRoute, Prompts, VOLATILE_FIELDS},
     rfc::{Flags, Policy, Vary},
     store::{Generation, Lease, Lookup, Purge, Removal, SharedStore, Store, StoreError, Usage},
     time::Time,

@@ -1,6 +1,25 @@
 //! What an entry is found by.
 
+mod authority;
+mod guard;
+mod identity;
+mod material;
+mod percent;
+mod query;
+mod scope;
+mod spec;
+mod unkeyed;
+
 use std::fmt;
+
+pub use self::{
+    guard::ForwardingGuard, identity::Identity, scope::Scope, spec::KeySpec, unkeyed::Unkeyed,
+};
+pub(crate) use self::{
+    material::{Label, Material},
+    percent::normal_path,
+    spec::Class,
+};
 
 /// The name of an entry in a store: a digest of everything that tells one request from another.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
