@@ -85,6 +85,20 @@ impl Chunks {
         Self { pieces, length }
     }
 
+    /// Takes the pieces of a body to be kept for long. Small ones are copied into one: what comes off
+    /// a socket is often a slice of a buffer that is larger than itself, and would keep all of it.
+    #[must_use]
+    pub fn compact(pieces: Vec<Bytes>) -> Self {
+        /// Pieces of this size fill the buffers they are read into.
+        const LARGE: u64 = 16 * 1024;
+        let chunks = Self::new(pieces);
+        let pieces = chunks.as_slice();
+        if pieces.is_empty() || chunks.length / pieces.len() as u64 >= LARGE {
+            return chunks;
+        }
+        Self::from(Bytes::from(pieces.concat()))
+    }
+
     /// How many bytes there are.
     #[must_use]
     pub const fn length(&self) -> u64 {

@@ -1,19 +1,46 @@
 //! A streaming HTTP cache by RFC 9111 that knows prompts.
 
+mod body;
+mod clock;
+mod core;
+mod directive;
 mod entry;
+mod fetch;
+mod flight;
+mod future;
+mod handle;
+mod keep;
 mod key;
+mod layer;
+mod observer;
+mod outcome;
 mod prompt;
 pub mod rfc;
+mod serve;
+mod service;
+mod settings;
+mod statistics;
 pub mod store;
+mod tasks;
 mod time;
 
-pub use buttress_core::SettingError;
+pub use buttress_core::{BoxError, SettingError};
 
 pub use self::{
+    body::{FillError, ResponseBody},
+    directive::CacheDirective,
     entry::{Chunks, Entry, EntryId, Slot, Tag, Variant},
+    fetch::{Answer, Fetches},
+    future::ResponseFuture,
+    handle::CacheHandle,
     key::{ForwardingGuard, Identity, Key, KeySpec, Scope, Unkeyed},
+    layer::CacheLayer,
+    observer::Observer,
+    outcome::{CacheOutcome, CacheResult},
     prompt::{PromptRoute, Prompts, VOLATILE_FIELDS},
-    rfc::{Flags, Policy, Vary},
+    rfc::{Audience, Flags, Policy, Profile, SetCookie, Vary},
+    service::Cache,
+    statistics::Statistics,
     store::{Generation, Lease, Lookup, Purge, Removal, SharedStore, Store, StoreError, Usage},
     time::Time,
 };

@@ -9,8 +9,7 @@ use crate::Time;
 /// Reads a date in any of the three formats, in any case (RFC 9111 section 4.2), to the second.
 ///
 /// A zone other than GMT, a year before 1970 and a day of the week that does not fit are invalid.
-#[must_use]
-pub fn parse(value: &[u8]) -> Option<Time> {
+pub(crate) fn parse(value: &[u8]) -> Option<Time> {
     // None of the formats is longer than this, so nothing long is copied.
     const LONGEST: usize = "Wednesday, 30-Sep-50 00:00:00 GMT".len();
     let value = value.trim_ascii();
@@ -31,8 +30,7 @@ pub fn parse(value: &[u8]) -> Option<Time> {
 }
 
 /// Reads the one value of a field; `None` if there is none, several that differ, or an invalid one.
-#[must_use]
-pub fn field(headers: &HeaderMap, name: &HeaderName) -> Option<Time> {
+pub(crate) fn field(headers: &HeaderMap, name: &HeaderName) -> Option<Time> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     if values.any(|other| other != first) {
@@ -42,8 +40,7 @@ pub fn field(headers: &HeaderMap, name: &HeaderName) -> Option<Time> {
 }
 
 /// Writes a date in the preferred format.
-#[must_use]
-pub fn format(time: Time) -> HeaderValue {
+pub(crate) fn format(time: Time) -> HeaderValue {
     /// The last second of the year 9999, beyond which the format has no room.
     const LAST: u64 = 253_402_300_799;
     let secs = Duration::from_secs((time.millis() / 1000).min(LAST));

@@ -20,10 +20,11 @@ mod storing;
 mod vary;
 
 pub(crate) use self::{
-    conditional::{fits, not_modified, validate},
-    invalidate::{is_safe, targets},
-    range::{Parts, Served, serve},
+    conditional::{not_modified, validate},
+    invalidate::{is_safe, named_in, targets},
+    range::{Served, serve},
     status::{CacheStatus, Forwarded},
+    storing::{judge_for, judge_prompt},
 };
 pub use self::{
     decide::{Decision, Staleness, decide},

@@ -103,6 +103,13 @@ impl Policy {
         self.flags
     }
 
+    /// The same, fresh for so long from its arrival on, whatever the response says.
+    #[must_use]
+    pub(crate) fn lasting(mut self, ttl: Duration) -> Self {
+        self.lifetime = self.initial_age.saturating_add(millis(ttl));
+        self
+    }
+
     /// The same, stale from now on.
     #[must_use]
     pub const fn purged(mut self) -> Self {

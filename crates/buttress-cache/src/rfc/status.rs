@@ -9,16 +9,13 @@ use http::HeaderValue;
 
 /// Why a request was forwarded (RFC 9211 section 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[expect(missing_docs, reason = "the names are those of RFC 9211")]
-pub enum Forwarded {
+pub(crate) enum Forwarded {
     Bypass,
     Method,
     UriMiss,
     VaryMiss,
     Request,
     Stale,
-    Partial,
 }
 
 impl fmt::Display for Forwarded {
@@ -30,7 +27,6 @@ impl fmt::Display for Forwarded {
             Self::VaryMiss => "vary-miss",
             Self::Request => "request",
             Self::Stale => "stale",
-            Self::Partial => "partial",
         })
     }
 }

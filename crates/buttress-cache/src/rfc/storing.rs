@@ -1,5 +1,8 @@
 //! Whether a response is stored, and what its head says of its reuse (RFC 9111 sections 3 and 4.2).
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::{
@@ -115,6 +118,63 @@ pub fn judge(profile: &Profile, exchange: &Exchange<'_>) -> Result<Storable, Ref
     is_worth_it(exchange, &policy)?;
     let headers = kept(profile, exchange.response, &control.directives, exchange.response_time);
     Ok(Storable { policy, vary, headers })
+}
+
+/// Decides whether a response is stored that is fresh for `ttl` because the program says so.
+///
+/// # Errors
+///
+/// The reason why not; its own freshness is none.
+pub(crate) fn judge_for(
+    profile: &Profile,
+    exchange: &Exchange<'_>,
+    ttl: Duration,
+) -> Result<Storable, Refusal> {
+    let control = Control::of(profile, exchange.response);
+    may_store(profile, exchange, &control)?;
+    let vary = Vary::of(exchange.response, exchange.request, profile.vary_bytes);
+    let vary = vary.map_err(|_| Refusal::Vary)?;
+    let policy = policy(profile, exchange, &control).lasting(ttl);
+    let headers = kept(profile, exchange.response, &control.directives, exchange.response_time);
+    Ok(Storable { policy, vary, headers })
+}
+
+/// Decides whether the answer to a prompt is stored. Its scope is in its key and its lifetime is the
+/// route's, so of what it says itself only `no-store` and `Vary` count; cookies are left out, since
+/// load balancers set them on every answer.
+///
+/// # Errors
+///
+/// The reason why not.
+pub(crate) fn judge_prompt(
+    profile: &Profile,
+    exchange: &Exchange<'_>,
+    ttl: Duration,
+) -> Result<Storable, Refusal> {
+    let control = Control::of(profile, exchange.response);
+    if Directives::of(exchange.request).no_store {
+        return Err(Refusal::Request);
+    }
+    if control.directives.no_store {
+        return Err(Refusal::NoStore);
+    }
+    if !exchange.status.is_success() || exchange.status == StatusCode::PARTIAL_CONTENT {
+        return Err(Refusal::Status);
+    }
+    let vary = Vary::of(exchange.response, exchange.request, profile.vary_bytes);
+    let vary = vary.map_err(|_| Refusal::Vary)?;
+    let policy = Policy {
+        lifetime: 0,
+        initial_age: initial_age(exchange),
+        response_time: exchange.response_time,
+        while_revalidate: 0,
+        if_error: None,
+        flags: Flags::POSTED,
+    };
+    let received = exchange.response_time;
+    let mut headers = kept(profile, exchange.response, &control.directives, received);
+    headers.remove(header::SET_COOKIE);
+    Ok(Storable { policy: policy.lasting(ttl), vary, headers })
 }
 
 /// The directives that count for this cache.
@@ -289,15 +349,27 @@ fn kept(
             || directives.no_cache.fields().contains(name)
             || private.contains(name)
     };
-    // Room for what a hit adds: `Age` and `Cache-Status`.
-    let mut headers = HeaderMap::with_capacity(response.keys_len() + 2);
-    for (name, value) in response {
-        if !withheld(name) {
-            headers.append(name, value.clone());
-        }
-    }
+    let mut headers = compact(response, |name| !withheld(name));
     if !headers.contains_key(header::DATE) {
         headers.insert(header::DATE, date::format(received));
+    }
+    headers
+}
+
+/// Copies fields into one buffer of their own: as they come off a socket, each keeps alive the whole
+/// buffer that it was read into.
+fn compact(response: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    let fields = || response.iter().filter(|(name, _)| keep(name));
+    let mut text = Vec::with_capacity(fields().map(|(_, value)| value.len()).sum());
+    fields().for_each(|(_, value)| text.extend_from_slice(value.as_bytes()));
+    let mut text = Bytes::from(text);
+    // Room for what a hit adds: `Age` and `Cache-Status`.
+    let mut headers = HeaderMap::with_capacity(response.keys_len() + 2);
+    for (name, value) in fields() {
+        let copy = HeaderValue::from_maybe_shared(text.split_to(value.len()));
+        let mut copy = copy.unwrap_or_else(|_| value.clone());
+        copy.set_sensitive(value.is_sensitive());
+        headers.append(name, copy);
     }
     headers
 }

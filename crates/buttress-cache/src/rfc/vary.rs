@@ -70,6 +70,15 @@ impl Vary {
             .all(|(name, chosen)| value(request, name).as_deref() == chosen.as_deref())
     }
 
+    /// The same fields with the values of another request.
+    pub(crate) fn of_request(&self, request: &HeaderMap) -> Self {
+        let fields = self
+            .fields
+            .iter()
+            .map(|(name, _)| (name.clone(), value(request, name).map(Vec::into_boxed_slice)));
+        Self { fields: fields.collect() }
+    }
+
     /// The fields and their values.
     #[must_use]
     pub fn fields(&self) -> impl ExactSizeIterator<Item = (&HeaderName, Option<&[u8]>)> {
