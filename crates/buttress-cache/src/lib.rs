@@ -14,6 +14,9 @@ pub use self::{
     key::{ForwardingGuard, Identity, Key, KeySpec, Scope, Unkeyed},
     prompt::{PromptRoute, Prompts, VOLATILE_FIELDS},
     rfc::{Flags, Policy, Vary},
-    store::{Generation, Lease, Lookup, Purge, Removal, SharedStore, Store, StoreError, Usage},
+    store::{
+        Generation, Lease, Lookup, MemoryStatistics, MemoryStore, Purge, Removal, SharedStore,
+        Store, StoreError, Usage,
+    },
     time::Time,
 };
