@@ -16,7 +16,7 @@ pub use self::{
     rfc::{Flags, Policy, Vary},
     store::{
         Generation, Lease, Lookup, MemoryStatistics, MemoryStore, Purge, Removal, SharedStore,
-        Store, StoreError, Usage,
+        Store, StoreError, Tiered, TieredStatistics, Usage,
     },
     time::Time,
 };

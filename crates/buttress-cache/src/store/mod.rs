@@ -13,6 +13,7 @@
 
 mod dynamic;
 mod memory;
+mod tiered;
 
 use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ use buttress_core::BoxError;
 pub use self::{
     dynamic::SharedStore,
     memory::{MemoryStatistics, MemoryStore},
+    tiered::{Tiered, TieredStatistics},
 };
 use crate::{Entry, EntryId, Key, Slot, Tag, Variant};
 

@@ -26,6 +26,7 @@ use moka::{
 use tokio::time::Instant;
 
 pub use self::statistics::MemoryStatistics;
+pub(super) use self::write::Written;
 use self::{
     hash::KeyHash,
     held::{Held, Lifetime},
@@ -71,10 +72,10 @@ const PART: u64 = 32;
 /// else.
 #[derive(Clone)]
 pub struct MemoryStore {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     slots: Cache<Key, Held, KeyHash>,
     marks: Marks,
     aside: Arc<Aside>,
@@ -165,15 +166,21 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl Shared {
-    fn look_up(&self, key: &Key) -> Lookup {
+    pub(super) fn look_up(&self, key: &Key) -> Lookup {
+        let lookup = self.find(key);
+        let counts = &self.aside.counts;
+        if lookup.slot.is_some() { &counts.hits } else { &counts.misses }.add_one();
+        lookup
+    }
+
+    /// A lookup that the statistics leave out.
+    pub(super) fn find(&self, key: &Key) -> Lookup {
         // In this order: a purge that comes between them refuses what follows from this lookup.
         let generation = Generation::new(self.marks.generation());
         let now = Instant::now();
         let Some(held) = self.live(key, now) else {
-            self.aside.counts.misses.add_one();
             return Lookup::new(None, generation);
         };
-        self.aside.counts.hits.add_one();
         held.note_use(&self.uses);
         let remaining = held.remaining(now);
         Lookup::new(Some(held.slot), generation).kept_for(remaining)

@@ -24,7 +24,7 @@ impl Store for MemoryStore {
         keep_for: Duration,
         seen: Generation,
     ) -> Result<bool, StoreError> {
-        Ok(self.shared.put(key, slot, keep_for, seen.number()))
+        Ok(self.shared.put(key, slot, keep_for, seen.number()).is_kept())
     }
 
     async fn link(
@@ -36,7 +36,7 @@ impl Store for MemoryStore {
         keep_for: Duration,
         seen: Generation,
     ) -> Result<bool, StoreError> {
-        Ok(self.shared.link(key, variant, entry, most, keep_for, seen.number()))
+        Ok(self.shared.link(key, variant, entry, most, keep_for, seen.number()).is_kept())
     }
 
     async fn touch(
@@ -47,7 +47,7 @@ impl Store for MemoryStore {
         keep_for: Duration,
         seen: Generation,
     ) -> Result<bool, StoreError> {
-        Ok(self.shared.touch(key, of, entry, keep_for, seen.number()))
+        Ok(self.shared.touch(key, of, entry, keep_for, seen.number()).is_kept())
     }
 
     async fn remove(&self, what: &Purge, removal: Removal) -> Result<u64, StoreError> {

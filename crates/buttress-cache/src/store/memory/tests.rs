@@ -25,7 +25,7 @@ fn the_index_of_tags_holds_what_is_stored_and_nothing_else() {
     let shared = &store.shared;
     for number in 0..5_000 {
         let tags = ["all".to_owned(), format!("own-{number}")];
-        assert!(shared.put(&key(number), entry(1024, &tags), HOUR, 0));
+        assert!(shared.put(&key(number), entry(1024, &tags), HOUR, 0).is_kept());
     }
     shared.slots.run_pending_tasks();
     let stored = usize::try_from(shared.slots.entry_count()).unwrap();
@@ -33,7 +33,7 @@ fn the_index_of_tags_holds_what_is_stored_and_nothing_else() {
     assert_eq!(shared.aside.tags.sizes(), (stored + 1, 2 * stored));
 
     // Another version with other tags.
-    assert!(shared.put(&key(4_999), entry(10, &["new".to_owned()]), HOUR, 0));
+    assert!(shared.put(&key(4_999), entry(10, &["new".to_owned()]), HOUR, 0).is_kept());
     shared.slots.run_pending_tasks();
     assert_eq!(shared.aside.tags.sizes(), (stored + 1, 2 * stored - 1));
     assert_eq!(shared.aside.tags.keys(&Tag::new("new")), [key(4_999)]);
@@ -54,13 +54,16 @@ fn what_another_store_had_never_takes_the_place_of_what_is_there() {
         Some(Slot::Entry(entry)) => entry.body.length(),
         _ => 0,
     };
-    assert!(shared.adopt(&key(1), entry(1, &[]), HOUR, 0));
-    assert!(!shared.adopt(&key(1), entry(2, &[]), HOUR, 0));
+    assert!(shared.adopt(&key(1), entry(1, &[]), HOUR, 0).is_kept());
+    assert!(!shared.adopt(&key(1), entry(2, &[]), HOUR, 0).is_kept());
     assert_eq!(body(&key(1)), 1);
-    assert!(shared.put(&key(1), entry(3, &[]), HOUR, 0));
+    assert!(shared.put(&key(1), entry(3, &[]), HOUR, 0).is_kept());
     assert_eq!(body(&key(1)), 3);
     shared.remove(&Purge::Key(key(1)), Removal::Hard);
-    assert!(!shared.adopt(&key(1), entry(1, &[]), HOUR, 0), "it was looked up before the purge");
+    assert!(
+        !shared.adopt(&key(1), entry(1, &[]), HOUR, 0).is_kept(),
+        "it was looked up before the purge"
+    );
     assert_eq!(body(&key(1)), 0);
 }
 

@@ -10,15 +10,39 @@ use super::{
 };
 use crate::{Entry, EntryId, Key, Purge, Removal, Slot, Tag, Variant};
 
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Written {
+    Kept,
+    /// Too large, or for no time at all.
+    Refused,
+    /// Something newer is there, or was purged.
+    Overtaken,
+    /// The version that was to be replaced is not there, and no other either.
+    Absent,
+}
+
+impl Written {
+    pub(in crate::store) fn is_kept(self) -> bool {
+        self == Self::Kept
+    }
+}
+
 impl Shared {
-    pub(super) fn put(&self, key: &Key, slot: Slot, keep_for: Duration, seen: u64) -> bool {
+    pub(in crate::store) fn put(
+        &self,
+        key: &Key,
+        slot: Slot,
+        keep_for: Duration,
+        seen: u64,
+    ) -> Written {
         let Some(held) = self.hold(key, slot, keep_for, seen) else {
-            return false;
+            return Written::Refused;
         };
         let replaced = {
             let _lock = self.marks.lock(key);
             if !self.allow(key, &held, seen) {
-                return false;
+                return Written::Overtaken;
             }
             let replaced = self.live(key, Instant::now());
             self.insert(key, held);
@@ -29,26 +53,32 @@ impl Shared {
             self.drop_key(&variant.key);
         }
         self.maintain();
-        true
+        Written::Kept
     }
 
     /// Keeps what another store had, unless there is something already: that is younger.
-    pub(super) fn adopt(&self, key: &Key, slot: Slot, keep_for: Duration, seen: u64) -> bool {
+    pub(in crate::store) fn adopt(
+        &self,
+        key: &Key,
+        slot: Slot,
+        keep_for: Duration,
+        seen: u64,
+    ) -> Written {
         let Some(held) = self.hold(key, slot, keep_for, seen) else {
-            return false;
+            return Written::Refused;
         };
         {
             let _lock = self.marks.lock(key);
             if self.live(key, Instant::now()).is_some() || !self.allow(key, &held, seen) {
-                return false;
+                return Written::Overtaken;
             }
             self.insert(key, held);
         }
         self.maintain();
-        true
+        Written::Kept
     }
 
-    pub(super) fn link(
+    pub(in crate::store) fn link(
         &self,
         key: &Key,
         variant: Variant,
@@ -56,16 +86,16 @@ impl Shared {
         most: usize,
         keep_for: Duration,
         seen: u64,
-    ) -> bool {
+    ) -> Written {
         let place = variant.key;
         let Some(held) = self.hold(&place, Slot::Entry(Arc::clone(&entry)), keep_for, seen) else {
-            return false;
+            return Written::Refused;
         };
         let now = Instant::now();
         let pushed_out = {
             let _locks = self.marks.lock_both(key, &place);
             if !self.allow(key, &held, seen) {
-                return false;
+                return Written::Overtaken;
             }
             let before = self.live(key, now).filter(|before| before.entry().is_none());
             let list_for =
@@ -81,38 +111,37 @@ impl Shared {
             self.drop_key(gone);
         }
         self.maintain();
-        true
+        Written::Kept
     }
 
-    pub(super) fn touch(
+    pub(in crate::store) fn touch(
         &self,
         key: &Key,
         of: EntryId,
         entry: Arc<Entry>,
         keep_for: Duration,
         seen: u64,
-    ) -> bool {
+    ) -> Written {
         let Some(fresh) = self.hold(key, Slot::Entry(Arc::clone(&entry)), keep_for, seen) else {
-            return false;
+            return Written::Refused;
         };
         let now = Instant::now();
         {
             let _lock = self.marks.lock(key);
-            let current = self.live(key, now);
-            let Some(current) = current.filter(|held| held.entry().is_some_and(|own| own.id == of))
-            else {
-                return false;
+            let Some(current) = self.live(key, now) else {
+                return Written::Absent;
             };
-            if !self.allow(key, &fresh, seen) {
-                return false;
+            let is_seen = current.entry().is_some_and(|own| own.id == of);
+            if !is_seen || !self.allow(key, &fresh, seen) {
+                return Written::Overtaken;
             }
             self.insert(key, current.refreshed_by(entry, keep_for, seen, now));
         }
         self.maintain();
-        true
+        Written::Kept
     }
 
-    pub(super) fn remove(&self, what: &Purge, removal: Removal) -> u64 {
+    pub(in crate::store) fn remove(&self, what: &Purge, removal: Removal) -> u64 {
         match what {
             Purge::Key(key) => self.remove_key(key, removal),
             Purge::Tag(tag) => self.remove_tag(tag, removal),
