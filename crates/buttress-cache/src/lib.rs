@@ -41,6 +41,9 @@ pub use self::{
     rfc::{Audience, Flags, Policy, Profile, SetCookie, Vary},
     service::Cache,
     statistics::Statistics,
-    store::{Generation, Lease, Lookup, Purge, Removal, SharedStore, Store, StoreError, Usage},
+    store::{
+        Generation, Lease, Lookup, MemoryStatistics, MemoryStore, Purge, Removal, SharedStore,
+        Store, StoreError, Tiered, TieredStatistics, Usage,
+    },
     time::Time,
 };

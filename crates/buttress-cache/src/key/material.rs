@@ -80,12 +80,16 @@ impl Material {
     }
 
     /// Seven bits a byte, the lowest first: every number has one form, and none begins another.
-    fn length(&mut self, mut length: u64) {
-        while length >= 0x80 {
-            self.0.push((length & 0x7f) as u8 | 0x80);
-            length >>= 7;
+    fn length(&mut self, length: u64) {
+        let mut rest = length;
+        loop {
+            let [low, ..] = rest.to_le_bytes();
+            rest >>= 7;
+            if rest == 0 {
+                return self.0.push(low);
+            }
+            self.0.push(low | 0x80);
         }
-        self.0.push(length as u8);
     }
 }
 

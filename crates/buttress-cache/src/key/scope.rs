@@ -41,8 +41,11 @@ pub struct Scope(Kind);
 enum Kind {
     Everyone,
     Headers(Arc<[HeaderName]>),
-    By(Arc<dyn Fn(&Parts, &mut Material) -> bool + Send + Sync>),
+    By(Arc<Write>),
 }
+
+/// Writes the scope of a request, if it has one.
+type Write = dyn Fn(&Parts, &mut Material) -> bool + Send + Sync;
 
 impl Scope {
     /// Everyone with the same credential: what stands in `Authorization`, `X-Api-Key`, `Api-Key` or

@@ -40,6 +40,7 @@ trait Object: Send + Sync + 'static {
         &'a self,
         key: &'a Key,
         variant: Variant,
+        entry: Arc<Entry>,
         most: usize,
         keep_for: Duration,
         seen: Generation,
@@ -81,11 +82,12 @@ impl<S: Store> Object for S {
         &'a self,
         key: &'a Key,
         variant: Variant,
+        entry: Arc<Entry>,
         most: usize,
         keep_for: Duration,
         seen: Generation,
     ) -> Answer<'a, bool> {
-        Box::pin(Store::link(self, key, variant, most, keep_for, seen))
+        Box::pin(Store::link(self, key, variant, entry, most, keep_for, seen))
     }
 
     fn touch<'a>(
@@ -139,11 +141,12 @@ impl Store for SharedStore {
         &self,
         key: &Key,
         variant: Variant,
+        entry: Arc<Entry>,
         most: usize,
         keep_for: Duration,
         seen: Generation,
     ) -> Result<bool, StoreError> {
-        self.0.link(key, variant, most, keep_for, seen).await
+        self.0.link(key, variant, entry, most, keep_for, seen).await
     }
 
     async fn touch(

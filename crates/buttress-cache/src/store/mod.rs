@@ -12,29 +12,50 @@
 //! that, never less.
 
 mod dynamic;
+mod memory;
+mod tiered;
 
 use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
 
 use buttress_core::BoxError;
 
-pub use self::dynamic::SharedStore;
+pub use self::{
+    dynamic::SharedStore,
+    memory::{MemoryStatistics, MemoryStore},
+    tiered::{Tiered, TieredStatistics},
+};
 use crate::{Entry, EntryId, Key, Slot, Tag, Variant};
 
 /// Where a store stood when a lookup was made; what it means is the store's own business.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Generation(u64);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generation {
+    number: u64,
+    lower: u64,
+}
 
 impl Generation {
     /// Makes one of the store's own number.
     #[must_use]
     pub const fn new(number: u64) -> Self {
-        Self(number)
+        Self { number, lower: 0 }
     }
 
     /// The store's own number.
     #[must_use]
     pub const fn number(self) -> u64 {
-        self.0
+        self.number
+    }
+
+    /// The same, above a store that stood at `lower`.
+    #[must_use]
+    pub const fn above(self, lower: Self) -> Self {
+        Self { number: self.number, lower: lower.number }
+    }
+
+    /// Where the store below stood.
+    #[must_use]
+    pub const fn lower(self) -> Self {
+        Self::new(self.lower)
     }
 }
 
@@ -46,13 +67,23 @@ pub struct Lookup {
     pub slot: Option<Slot>,
     /// Where the store stood.
     pub generation: Generation,
+    /// For how long the store keeps the slot from now on, if it knows.
+    pub keep_for: Option<Duration>,
 }
 
 impl Lookup {
     /// Says what was found, and where the store stood.
     #[must_use]
     pub const fn new(slot: Option<Slot>, generation: Generation) -> Self {
-        Self { slot, generation }
+        Self { slot, generation, keep_for: None }
+    }
+
+    /// Says for how long the store keeps the slot from now on, so that a store above keeps it no
+    /// longer.
+    #[must_use]
+    pub const fn kept_for(mut self, keep_for: Duration) -> Self {
+        self.keep_for = Some(keep_for);
+        self
     }
 }
 
@@ -110,15 +141,18 @@ pub trait Store: Send + Sync + 'static {
         seen: Generation,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Puts `variant` first in the list under `key`, in place of one with the same key or, if there
-    /// are `most` already, of the last. The entry itself is put by the caller, before.
+    /// Keeps `entry` under the key of `variant`, and puts that first in the list under `key`, in place
+    /// of one with the same key or, if there are `most` already, of another.
     ///
-    /// An entry under `key` gives way to the list. What is pushed out is removed as well. The list is
-    /// kept for at least `keep_for`, and for as long as any that was in it.
+    /// It is one step, since what was purged is `key`: an entry that is put by itself could not be told
+    /// from one that was asked for before the purge. An entry under `key` gives way to the list. What
+    /// is pushed out is removed as well. The list is kept for at least `keep_for`, and for as long as
+    /// any that was in it. Says whether it did, as [`put`](Self::put).
     fn link(
         &self,
         key: &Key,
         variant: Variant,
+        entry: Arc<Entry>,
         most: usize,
         keep_for: Duration,
         seen: Generation,

@@ -187,11 +187,11 @@ fn value() -> impl Strategy<Value = Value> {
 
 /// Writes a value with members in an order, white space and escapes that follow from `seed`.
 fn spell(value: &Value, seed: &mut u64, out: &mut String) {
-    let mut draw = |below: u64| {
+    let mut draw = |below: usize| {
         *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (*seed >> 33) % below
+        usize::try_from(*seed >> 33).unwrap() % below
     };
-    out.push_str(["", " ", "\n\t"][draw(3) as usize]);
+    out.push_str(["", " ", "\n\t"][draw(3)]);
     match value {
         Value::Array(items) => {
             out.push('[');
@@ -204,7 +204,7 @@ fn spell(value: &Value, seed: &mut u64, out: &mut String) {
         Value::Object(members) => {
             let mut members: Vec<_> = members.iter().collect();
             for index in (1..members.len()).rev() {
-                members.swap(index, draw(index as u64 + 1) as usize);
+                members.swap(index, draw(index + 1));
             }
             out.push('{');
             for (index, (name, value)) in members.into_iter().enumerate() {
@@ -231,7 +231,7 @@ fn spell(value: &Value, seed: &mut u64, out: &mut String) {
         }
         other => out.push_str(&other.to_string()),
     }
-    out.push_str(["", " "][(*seed & 1) as usize]);
+    out.push_str(["", " "][usize::from(*seed & 1 == 1)]);
 }
 
 proptest! {

@@ -1,0 +1,12 @@
+//! Stores: what they keep, for how long, and what a purge leaves of it.
+
+mod bounds;
+mod doubles;
+mod memory;
+mod model;
+mod purging;
+mod races;
+mod support;
+mod tiered;
+mod tiered_faults;
+mod variants;
