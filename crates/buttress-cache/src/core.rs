@@ -261,8 +261,8 @@ struct Chosen {
 
 impl Chosen {
     fn look(self, lookup: Lookup, wanted: &Wanted) -> Look {
-        // The older of the two: what was purged after either must not be written back.
-        let generation = self.generation.min(lookup.generation);
+        // That of the resource: it is what is purged, and what the variant is linked to.
+        let generation = self.generation;
         let entry = match lookup.slot {
             Some(Slot::Entry(entry)) => is_of(&entry, wanted).then_some(entry),
             _ => None,

@@ -40,11 +40,8 @@ impl<O: Observer> Core<O> {
             return store.put(primary, Slot::Entry(entry), keep_for, seen).await;
         }
         let variant = Variant::of(primary, &entry);
-        if !store.put(&variant.key, Slot::Entry(entry), keep_for, seen).await? {
-            return Ok(false);
-        }
         let most = self.settings.max_variants;
-        store.link(primary, variant, most, keep_for, seen).await
+        store.link(primary, variant, entry, most, keep_for, seen).await
     }
 
     /// Puts a new version in the place of the old, if that is still there.
