@@ -122,7 +122,7 @@ where
             let (wanted, headers) = (&sent.wanted, &asked.headers);
             return Ok(core.serve(&found.entry, wanted, headers, CacheResult::Stale, now));
         }
-        let response = answer?;
+        let response = answer.inspect_err(|_| sent.land(Landing::Disconnected))?;
         let confirms = response.status() == StatusCode::NOT_MODIFIED;
         match sent.fetch.validates().cloned().filter(|_| confirms) {
             Some(found) => {

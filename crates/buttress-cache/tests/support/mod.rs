@@ -66,6 +66,11 @@ impl Origin {
         self.seen.lock().unwrap().len()
     }
 
+    /// How many clones of it there are.
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.seen)
+    }
+
     /// The fields of a request that arrived.
     pub(crate) fn seen(&self, number: usize) -> HeaderMap {
         self.seen.lock().unwrap()[number].headers.clone()
