@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Weak, atomic::Ordering},
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
 };
 
 use http::{HeaderMap, HeaderName};
@@ -85,9 +85,8 @@ fn tags_in(headers: &HeaderMap, name: &HeaderName) -> Vec<Tag> {
 /// is left where there is no runtime is dropped.
 pub(crate) fn write(tasks: &Weak<Tasks>, write: impl Future<Output = ()> + Send + 'static) {
     let mut write: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(write);
-    if let Poll::Pending = write.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        if let Some(tasks) = tasks.upgrade() {
-            tasks.spawn(write);
-        }
+    let pending = write.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
+    if let Some(tasks) = tasks.upgrade().filter(|_| pending) {
+        tasks.spawn(write);
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use buttress_core::SettingError;
-use http::HeaderName;
+use http::{HeaderName, uri::Authority};
 use tower_layer::Layer;
 
 use crate::{
@@ -139,6 +139,13 @@ impl<O> CacheLayer<O> {
     /// Default: none.
     pub fn tags(self, field: HeaderName) -> Self {
         self.set(|settings| settings.tags = Some(field))
+    }
+
+    /// Another name of the origin. Where a response names a URI there that a change makes invalid, it
+    /// is that of the same path here: for a proxy, whose clients and origin know it by different
+    /// names. Default: none.
+    pub fn alias(self, authority: Authority) -> Self {
+        self.set(|settings| settings.aliases.push(authority))
     }
 
     /// Who is told what happens. Default: nobody.

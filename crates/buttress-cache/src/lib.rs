@@ -14,6 +14,7 @@ mod key;
 mod layer;
 mod observer;
 mod outcome;
+mod posts;
 mod prompt;
 pub mod rfc;
 mod serve;
@@ -37,6 +38,7 @@ pub use self::{
     layer::CacheLayer,
     observer::Observer,
     outcome::{CacheOutcome, CacheResult},
+    posts::{PromptBody, PromptCache, PromptFuture, PromptLayer},
     prompt::{PromptRoute, Prompts, VOLATILE_FIELDS},
     rfc::{Audience, Flags, Policy, Profile, SetCookie, Vary},
     service::Cache,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, uri::Authority};
 
 use crate::{KeySpec, rfc::Profile};
 
@@ -19,6 +19,7 @@ pub(crate) struct Settings {
     pub(crate) collapse: bool,
     pub(crate) status_name: Option<Box<str>>,
     pub(crate) tags: Option<HeaderName>,
+    pub(crate) aliases: Vec<Authority>,
 }
 
 impl Settings {
@@ -35,6 +36,7 @@ impl Settings {
             collapse: true,
             status_name: Some("buttress".into()),
             tags: None,
+            aliases: Vec::new(),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Invalidation, staleness and purges (RFC 9111 sections 4.2.4 and 4.4, RFC 5861).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use buttress_cache::{CacheResult, Profile, Removal, Tag};
 use support::{
@@ -210,9 +212,7 @@ async fn ten_thousand_entries_are_purged_by_their_tag() {
     for number in 0..10_000 {
         ask(&client, "GET", &uri(number), &[]).await;
     }
-    let begun = Instant::now();
     assert_eq!(handle.purge_tag(&Tag::from("shop"), Removal::Soft).await.unwrap(), 10_000);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     let got = ask(&client, "GET", &uri(7), &[]).await;
     assert_eq!(got.result, Some(CacheResult::Stale), "soft: served while it is renewed");
     settle().await;

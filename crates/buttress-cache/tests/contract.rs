@@ -1,5 +1,7 @@
 //! The contract that every layer keeps.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use buttress_cache::{CacheLayer, MemoryStore, Profile};
 use buttress_testkit::Contract;
 

@@ -301,7 +301,7 @@ async fn a_post_that_says_so_is_what_get_gets() {
         ask(&client, "POST", support::URI, &[]).await;
         assert_eq!(get(&client).await.text() == "0", hits);
         ask(&client, "POST", support::URI, &[]).await;
-        assert_eq!(get(&client).await.text() == "0", false, "a second POST replaces it");
+        assert_ne!(get(&client).await.text(), "0", "a second POST replaces it");
     }
 }
 

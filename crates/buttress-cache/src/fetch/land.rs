@@ -91,6 +91,12 @@ const fn is_error(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
+/// Whether a response says something of the resource, rather than of this request or this moment.
+fn is_news(status: StatusCode) -> bool {
+    let passing = matches!(status.as_u16(), 206 | 304 | 408 | 425 | 429);
+    !status.is_server_error() && !passing
+}
+
 impl<S, B, O> Job<S, B, O>
 where
     S: Fetches<B>,
@@ -139,7 +145,7 @@ where
         core: &Arc<Core<O>>,
         tasks: &Weak<Tasks>,
         parts: &Parts,
-        target: Identity,
+        target: &Identity,
         response: Response<S::Body>,
         request_time: Time,
     ) -> Response<ResponseBody<S::Body>> {
@@ -148,7 +154,7 @@ where
         let scope = parts.extensions.get::<CacheDirective>();
         let scope = scope.and_then(|directive| directive.scope.as_deref());
         let named = named.and_then(|uri| core.settings.keys.identify_at(parts, &uri, scope).ok());
-        let is_of_target = named.is_some_and(|named| named == target);
+        let is_of_target = named.is_some_and(|named| named == *target);
         let exchange = asked.exchange(&response, clock::now());
         let lookup = core.state.store.peek(target.key());
         let storable = match lookup {
@@ -160,7 +166,7 @@ where
         };
         match storable {
             Some((storable, seen)) => {
-                let head = core.entry(&target, &asked, &response, storable);
+                let head = core.entry(target, &asked, &response, storable);
                 core.fill(head, response, seen, *target.key(), None, tasks).0
             }
             None => response.map(ResponseBody::pass),
@@ -218,8 +224,9 @@ impl<O: Observer> Core<O> {
                 let lead = sent.lead.take();
                 self.state.unshared.clear(&sent.look.flight);
                 let ticket = lead.as_ref().and_then(Lead::ticket);
-                let (mut response, fill) = self.fill(head, response, seen, primary, ticket, &tasks);
-                if let (Some(lead), Some((head, fill))) = (lead, fill) {
+                let (mut response, head, fill) =
+                    self.fill(head, response, seen, primary, ticket, &tasks);
+                if let Some(lead) = lead {
                     lead.fill(head, &fill);
                 }
                 self.tell(&mut response, CacheResult::Miss, &said);
@@ -230,7 +237,7 @@ impl<O: Observer> Core<O> {
                     self.observer.refused(refusal);
                 }
                 // What the origin has now takes the place of what is stored, also if it cannot be.
-                if !status.is_server_error() && status != StatusCode::NOT_MODIFIED {
+                if sent.wanted.prompt.is_none() && is_news(status) {
                     self.forget_found(sent.fetch.stored.as_ref()).await;
                 }
                 if sent.lead.is_some() {
@@ -291,7 +298,7 @@ impl<O: Observer> Core<O> {
         primary: Key,
         ticket: Option<Ticket>,
         tasks: &Weak<Tasks>,
-    ) -> (Response<ResponseBody<B>>, Option<(Arc<Entry>, Arc<Fill>)>)
+    ) -> (Response<ResponseBody<B>>, Arc<Entry>, Arc<Fill>)
     where
         B: http_body::Body<Data: Send, Error: Into<buttress_core::BoxError>> + Send + 'static,
     {
@@ -313,7 +320,7 @@ impl<O: Observer> Core<O> {
         let fill = Fill::new(Source::new(body), expected, most, in_flight, finish);
         let body =
             Reader::new(Arc::clone(&fill)).map_or_else(ResponseBody::empty, ResponseBody::follow);
-        (Response::from_parts(parts, body), Some((head, fill)))
+        (Response::from_parts(parts, body), head, fill)
     }
 }
 

@@ -7,7 +7,7 @@ use http_body::Body;
 
 use super::{Answer, Fetches, Job, land::Sent};
 use crate::{
-    CacheResult, Identity, Observer, ResponseBody, clock,
+    CacheDirective, CacheResult, Identity, Observer, ResponseBody, clock,
     core::{Core, Fetch, Found, Look, Wanted},
     rfc::{CacheStatus, Exchange, Forwarded, Staleness, head_update, targets},
 };
@@ -67,7 +67,7 @@ where
             ..CacheStatus::default()
         };
         core.tell(&mut response, CacheResult::Bypass, &said);
-        Ok(Self::keep_for_get(&core, &tasks, &seen, target, response, request_time))
+        Ok(Self::keep_for_get(&core, &tasks, &seen, &target, response, request_time))
     }
 
     /// Revalidates a stored response in a task, unless somebody does already, or it failed just now.
@@ -100,8 +100,14 @@ where
 impl<O: Observer> Core<O> {
     /// Removes what a response to an unsafe request names, if it is of the same origin.
     async fn forget_named(&self, parts: &Parts, target: &Identity, named: &[Uri]) {
+        let scope = parts.extensions.get::<CacheDirective>();
+        let scope = scope.and_then(|directive| directive.scope.as_deref());
         for uri in named {
-            let identity = self.settings.keys.identify_at(parts, uri, None);
+            let alias = uri.authority().is_some_and(|name| self.settings.aliases.contains(name));
+            let path = uri.path_and_query().filter(|_| alias);
+            let local = path.map(|path| Uri::from(path.clone()));
+            let uri = local.as_ref().unwrap_or(uri);
+            let identity = self.settings.keys.identify_at(parts, uri, scope);
             let same_origin = identity.ok().filter(|named| named.origin() == target.origin());
             if let Some(identity) = same_origin.filter(|named| named.key() != target.key()) {
                 self.forget(identity.key()).await;

@@ -101,11 +101,6 @@ impl Flights {
         let shard = usize::from(key.as_bytes()[31]) % self.0.len();
         self.0[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.0.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
-    }
 }
 
 impl Flight {
