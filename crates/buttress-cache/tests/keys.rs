@@ -1,5 +1,7 @@
 //! Which requests share a key, and which have none.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use buttress_cache::{ForwardingGuard, Identity, KeySpec, Scope, Unkeyed};
 use http::{HeaderName, Method, Request, request::Parts, uri::Scheme};
 use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! Which prompts share an answer.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use buttress_cache::{Identity, KeySpec, PromptRoute, Prompts, Scope, Unkeyed, VOLATILE_FIELDS};

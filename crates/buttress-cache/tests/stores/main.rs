@@ -1,5 +1,7 @@
 //! Stores: what they keep, for how long, and what a purge leaves of it.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod bounds;
 mod doubles;
 mod memory;

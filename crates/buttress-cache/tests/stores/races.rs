@@ -30,6 +30,8 @@ fn race(
                 }
             });
         }
+        // The threads end even if an assertion fails.
+        let _done = Done(&done);
         start.wait();
         for next in 1..=ROUNDS {
             round.store(next, Ordering::SeqCst);
@@ -41,9 +43,16 @@ fn race(
                 }
             }
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert!(store.statistics().hits > 0, "something was stored at all");
+}
+
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]

@@ -78,3 +78,28 @@ fn what_follows_from_a_lookup_before_everything_was_purged_is_never_seen() {
     shared.insert(&key(1), held);
     assert!(shared.look_up(&key(1)).slot.is_none());
 }
+
+#[test]
+fn a_purge_of_a_tag_waits_for_a_write_that_looked_before_it() {
+    let store = MemoryStore::new(1 << 20).unwrap();
+    let shared = &store.shared;
+    let tag = || Tag::new("tag");
+    let held = Held::new(entry(1, &["tag".to_owned()]), HOUR, Instant::now(), 0);
+    std::thread::scope(|scope| {
+        // The write has its lock, and has found that it may go on.
+        let lock = shared.marks.lock(&key(1));
+        let entry = held.entry().map(|entry| &**entry);
+        assert!(shared.marks.allow(&key(1), entry, 0));
+        let purge = scope.spawn(|| shared.remove(&Purge::Tag(tag()), Removal::Hard));
+        while shared.marks.allow(&key(1), entry, 0) {
+            std::thread::yield_now();
+        }
+        for _ in 0..1_000 {
+            std::thread::yield_now();
+        }
+        shared.insert(&key(1), held.clone());
+        drop(lock);
+        assert_eq!(purge.join().unwrap(), 1);
+    });
+    assert!(shared.look_up(&key(1)).slot.is_none());
+}
