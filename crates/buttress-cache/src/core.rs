@@ -137,24 +137,29 @@ impl<O: Observer> Core<O> {
     pub(crate) fn access(&self, parts: &Parts) -> Access {
         let directive = parts.extensions.get::<CacheDirective>();
         let way = directive.map_or(Way::Through, |directive| directive.way);
-        if way == Way::Bypass {
+        let prompt = parts.extensions.get::<PromptKey>();
+        // What it changes is no longer what is stored, also if it does not use the store itself.
+        let changes = prompt.is_none() && !is_safe(&parts.method);
+        if way == Way::Bypass && !changes {
             return Access::Pass("bypass");
         }
-        let prompt = parts.extensions.get::<PromptKey>();
         let read = matches!(parts.method, Method::GET | Method::HEAD);
-        if !read && prompt.is_none() && is_safe(&parts.method) {
+        if !read && prompt.is_none() && !changes {
             return Access::Pass("method");
         }
         let scope = directive.and_then(|directive| directive.scope.as_deref());
         let identity = match prompt {
             Some(prompt) => Ok(prompt.identity.clone()),
+            None if changes => {
+                self.settings.keys.for_changes(&parts.headers).identify(parts, scope)
+            }
             None => self.settings.keys.identify(parts, scope),
         };
         let identity = match identity {
             Ok(identity) => identity,
             Err(why) => return Access::Pass(why.as_str()),
         };
-        if !read && prompt.is_none() {
+        if changes {
             return Access::Unsafe(identity);
         }
         let mut ask = Ask::of(&parts.method, &parts.headers);

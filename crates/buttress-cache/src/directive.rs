@@ -41,7 +41,8 @@ impl CacheDirective {
         Self::default()
     }
 
-    /// Neither answers from the store nor stores the answer.
+    /// Neither answers from the store nor stores the answer. What an unsafe request changes is
+    /// invalid all the same.
     pub fn bypass() -> Self {
         Self { way: Way::Bypass, ..Self::default() }
     }

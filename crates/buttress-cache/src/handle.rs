@@ -50,7 +50,7 @@ impl CacheHandle {
         let scope = directive.and_then(|directive| directive.scope.as_deref());
         let identity: Result<_, Unkeyed> = self.settings.keys.identify(parts, scope);
         let Ok(identity) = identity else { return Ok(0) };
-        self.state.store.remove(&Purge::Key(*identity.key()), removal).await
+        self.state.purge(&Purge::Key(*identity.key()), removal).await
     }
 
     /// Purges everything that has a tag.
@@ -59,7 +59,7 @@ impl CacheHandle {
     ///
     /// If the store fails.
     pub async fn purge_tag(&self, tag: &Tag, removal: Removal) -> Result<u64, StoreError> {
-        self.state.store.remove(&Purge::Tag(tag.clone()), removal).await
+        self.state.purge(&Purge::Tag(tag.clone()), removal).await
     }
 
     /// Purges everything.
@@ -68,7 +68,7 @@ impl CacheHandle {
     ///
     /// If the store fails.
     pub async fn purge_all(&self, removal: Removal) -> Result<u64, StoreError> {
-        self.state.store.remove(&Purge::All, removal).await
+        self.state.purge(&Purge::All, removal).await
     }
 
     /// What the layer and its clones did so far, and what is stored.

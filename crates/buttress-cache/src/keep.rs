@@ -11,7 +11,9 @@ use http::{HeaderMap, HeaderName};
 
 use crate::{
     Entry, EntryId, Generation, Key, Observer, Purge, Removal, Slot, Store, StoreError, Tag,
-    Variant, clock, core::Core, core::Found, tasks::Tasks,
+    Variant, clock,
+    core::{Core, Found, State},
+    tasks::Tasks,
 };
 
 impl<O: Observer> Core<O> {
@@ -59,6 +61,13 @@ impl<O: Observer> Core<O> {
         }
     }
 
+    /// Removes what an unsafe request has changed.
+    pub(crate) async fn change(&self, key: &Key) {
+        if let Err(error) = self.state.purge(&Purge::Key(*key), Removal::Hard).await {
+            self.store_failed(&error);
+        }
+    }
+
     /// Removes a stored response, if there is one.
     pub(crate) async fn forget_found(&self, found: Option<&Found>) {
         if let Some(found) = found {
@@ -69,6 +78,42 @@ impl<O: Observer> Core<O> {
     /// The tags that a response names.
     pub(crate) fn tags(&self, headers: &HeaderMap) -> Vec<Tag> {
         self.settings.tags.as_ref().map_or_else(Vec::new, |name| tags_in(headers, name))
+    }
+}
+
+impl<O: Observer> Core<O> {
+    /// Gives a version that was brought up to date the tags that its fields name now. Those that a
+    /// program gave it stay.
+    pub(crate) fn tag_anew(&self, old: &Entry, new: &mut Entry) {
+        let Some(name) = &self.settings.tags else { return };
+        if old.headers.get_all(name) == new.headers.get_all(name) {
+            return;
+        }
+        let named = tags_in(&old.headers, name);
+        let mut tags = tags_in(&new.headers, name);
+        tags.extend(old.tags.iter().filter(|tag| !named.contains(tag)).cloned());
+        new.tags = tags.into();
+    }
+}
+
+impl State {
+    /// Purges, also what is on its way.
+    pub(crate) async fn purge(&self, what: &Purge, removal: Removal) -> Result<u64, StoreError> {
+        // After the store has its mark, and even if the caller goes away.
+        let _abandon = Abandon { state: self, what };
+        self.store.remove(what, removal).await
+    }
+}
+
+/// Abandons the fetches that a purge is about when it is dropped.
+struct Abandon<'a> {
+    state: &'a State,
+    what: &'a Purge,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        self.state.flights.abandon(self.what);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     body::{End, Fill, Reader, source::Source},
     clock,
     core::{Core, Fetch, Found, Look, Wanted},
+    directive::Way,
     flight::{Landing, Lead, Ticket},
     keep::write,
     rfc::{
@@ -151,9 +152,12 @@ where
     ) -> Response<ResponseBody<S::Body>> {
         let asked = Asked { request_time, ..Asked::of(parts) };
         let named = named_in(&parts.uri, response.headers(), &header::CONTENT_LOCATION);
-        let scope = parts.extensions.get::<CacheDirective>();
-        let scope = scope.and_then(|directive| directive.scope.as_deref());
-        let named = named.and_then(|uri| core.settings.keys.identify_at(parts, &uri, scope).ok());
+        let directive = parts.extensions.get::<CacheDirective>();
+        let bypasses = directive.is_some_and(|directive| directive.way == Way::Bypass);
+        let scope = directive.and_then(|directive| directive.scope.as_deref());
+        let named = named
+            .filter(|_| !bypasses)
+            .and_then(|uri| core.settings.keys.identify_at(parts, &uri, scope).ok());
         let is_of_target = named.is_some_and(|named| named == *target);
         let exchange = asked.exchange(&response, clock::now());
         let lookup = core.state.store.peek(target.key());
@@ -186,7 +190,10 @@ impl<O: Observer> Core<O> {
         let now = clock::now();
         let exchange = asked.exchange(response, now);
         let (entry, keep) = match freshen(&self.settings.profile, &found.entry, &exchange) {
-            Freshened::Entry { entry, keep } => (Arc::from(entry), keep),
+            Freshened::Entry { mut entry, keep } => {
+                self.tag_anew(&found.entry, &mut entry);
+                (Arc::from(entry), keep)
+            }
             // It must not be updated by this, and what it is now is anybody's guess.
             Freshened::Other => (Arc::clone(&found.entry), false),
         };

@@ -33,7 +33,8 @@ where
         let tells = !status.is_server_error() && status != StatusCode::NOT_MODIFIED;
         if let Some(found) = fetch.stored.as_ref().filter(|_| tells) {
             match head_update(&core.settings.profile, &found.entry, &exchange) {
-                Some(entry) => {
+                Some(mut entry) => {
+                    core.tag_anew(&found.entry, &mut entry);
                     core.touch(&found.key, found.entry.id, Arc::from(entry), look.generation).await;
                 }
                 None => core.forget(&found.key).await,
@@ -58,7 +59,7 @@ where
         let mut response = Self::send(inner, parts, body, headers).await?;
         let status = response.status();
         if let Some(named) = targets(&seen.uri, status, response.headers()) {
-            core.forget(target.key()).await;
+            core.change(target.key()).await;
             core.forget_named(&seen, &target, &named).await;
         }
         let said = CacheStatus {
@@ -77,7 +78,9 @@ where
             return;
         }
         let Ok(permit) = Arc::clone(&state.background).try_acquire_owned() else { return };
-        let Some(lead) = state.flights.try_lead(&look.flight) else { return };
+        let Some(lead) = state.flights.try_lead(&look.flight, wanted.identity.key()) else {
+            return;
+        };
         let fetch =
             Fetch { stored: Some(found), staleness: Staleness::default(), why: Forwarded::Stale };
         let Some(tasks) = self.tasks.upgrade() else { return };
@@ -102,15 +105,16 @@ impl<O: Observer> Core<O> {
     async fn forget_named(&self, parts: &Parts, target: &Identity, named: &[Uri]) {
         let scope = parts.extensions.get::<CacheDirective>();
         let scope = scope.and_then(|directive| directive.scope.as_deref());
+        let keys = self.settings.keys.for_changes(&parts.headers);
         for uri in named {
             let alias = uri.authority().is_some_and(|name| self.settings.aliases.contains(name));
             let path = uri.path_and_query().filter(|_| alias);
             let local = path.map(|path| Uri::from(path.clone()));
             let uri = local.as_ref().unwrap_or(uri);
-            let identity = self.settings.keys.identify_at(parts, uri, scope);
+            let identity = keys.identify_at(parts, uri, scope);
             let same_origin = identity.ok().filter(|named| named.origin() == target.origin());
             if let Some(identity) = same_origin.filter(|named| named.key() != target.key()) {
-                self.forget(identity.key()).await;
+                self.change(identity.key()).await;
             }
         }
     }

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::Notify;
 
 pub(crate) use self::marks::Marks;
-use crate::{Entry, Key, body::Fill};
+use crate::{Entry, Key, Purge, body::Fill};
 
 /// How many locks the table is divided over.
 const SHARDS: usize = 64;
@@ -43,6 +43,8 @@ impl std::hash::Hasher for KeyHasher {
 
 /// One fetch, and who waits for it.
 pub(crate) struct Flight {
+    /// The key of the resource, by which it is purged, whatever the variant.
+    primary: Key,
     landing: Mutex<Option<Landing>>,
     landed: Notify,
 }
@@ -77,33 +79,61 @@ impl Flights {
         Self((0..SHARDS).map(|_| Mutex::default()).collect())
     }
 
-    /// Joins the fetch of `key`, or begins one.
-    pub(crate) fn join(self: &Arc<Self>, key: &Key) -> Joined {
+    /// Joins the fetch of `key`, which is of the resource `primary`, or begins one.
+    pub(crate) fn join(self: &Arc<Self>, key: &Key, primary: &Key) -> Joined {
         let mut shard = self.shard(key);
         if let Some(flight) = shard.get(key).filter(|flight| flight.is_alive()) {
             return Joined::Follow(Arc::clone(flight));
         }
-        let flight = Arc::new(Flight { landing: Mutex::default(), landed: Notify::new() });
+        let flight = Arc::new(Flight {
+            primary: *primary,
+            landing: Mutex::default(),
+            landed: Notify::new(),
+        });
         shard.insert(*key, Arc::clone(&flight));
         let flights = Arc::clone(self);
         Joined::Lead(Lead { ticket: Some(Ticket { flights, key: *key, flight, removes: true }) })
     }
 
     /// Begins a fetch unless there is one.
-    pub(crate) fn try_lead(self: &Arc<Self>, key: &Key) -> Option<Lead> {
-        match self.join(key) {
+    pub(crate) fn try_lead(self: &Arc<Self>, key: &Key, primary: &Key) -> Option<Lead> {
+        match self.join(key, primary) {
             Joined::Lead(lead) => Some(lead),
             Joined::Follow(_) => None,
         }
     }
 
+    /// Lets nobody else join what was asked for before a purge: whoever asks after it wants what the
+    /// origin has now. Those who wait already asked before it.
+    pub(crate) fn abandon(&self, what: &Purge) {
+        for shard in &self.0 {
+            lock(shard).retain(|_, flight| !flight.is_meant(what));
+        }
+    }
+
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
         let shard = usize::from(key.as_bytes()[31]) % self.0.len();
-        self.0[shard].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0[shard])
     }
 }
 
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Flight {
+    /// Whether a purge is about what it brings. What has no head yet may have any tag.
+    fn is_meant(&self, what: &Purge) -> bool {
+        match what {
+            Purge::Key(key) => self.primary == *key,
+            Purge::Tag(tag) => match &*self.lock() {
+                Some(Landing::Filling(head, _)) => head.tags.contains(tag),
+                _ => true,
+            },
+            Purge::All => true,
+        }
+    }
+
     /// Waits for the landing.
     pub(crate) async fn landing(&self) -> Landing {
         loop {

@@ -118,6 +118,11 @@ impl ForwardingGuard {
         }
     }
 
+    /// Whether it keeps a request with these headers from the store.
+    pub(super) fn bypasses(&self, headers: &HeaderMap) -> bool {
+        self.action == Action::Bypass && self.guards_any(headers)
+    }
+
     pub(super) fn write(
         &self,
         headers: &HeaderMap,

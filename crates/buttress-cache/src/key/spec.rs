@@ -1,6 +1,6 @@
 //! What tells one request from another.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use buttress_core::SettingError;
 use http::{HeaderMap, HeaderName, Uri, request::Parts, uri::Scheme};
@@ -174,6 +174,17 @@ impl KeySpec {
     pub fn identify(&self, parts: &Parts, scope: Option<&[u8]>) -> Result<Identity, Unkeyed> {
         let (material, uri) = self.material(Class::Get, parts, None, scope)?;
         Ok(Identity::new(material.digest(), uri))
+    }
+
+    /// The settings by which to find what a request changes. Headers for which the guard lets a
+    /// request bypass the store do not matter then: the change is made whoever forwarded it.
+    pub(crate) fn for_changes(&self, headers: &HeaderMap) -> Cow<'_, Self> {
+        match &self.guard {
+            Some(guard) if guard.bypasses(headers) => {
+                Cow::Owned(Self { guard: None, ..self.clone() })
+            }
+            _ => Cow::Borrowed(self),
+        }
     }
 
     /// The key of a `GET` of another URI with this head, such as one that a response names in its
