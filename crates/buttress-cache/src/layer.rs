@@ -101,8 +101,8 @@ impl<O> CacheLayer<O> {
         self.set(|settings| settings.hit_for_miss = time)
     }
 
-    /// How long a stale response with a validator is kept, so that it can be revalidated. Default: a
-    /// day.
+    /// How long a stale response is kept, so that it can be revalidated, or served where a stale one
+    /// may be. Default: a day; less if the store needs the room.
     pub fn keep_stale(self, time: Duration) -> Self {
         self.set(|settings| settings.revalidation = time)
     }

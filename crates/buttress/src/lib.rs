@@ -75,6 +75,7 @@
 //! - `client` (default): [`Client`] and its [transport];
 //! - `balance`: `BalanceLayer`, endpoint sets and the policies that choose; with `client`,
 //!   `Setup::endpoints`;
+//! - `cache`: `CacheLayer`, its stores and its keys;
 //! - `retry` (default): [`RetryLayer`] and the rest of [`retry`];
 //! - `tls` (default): `https` for the client, by rustls with the certificates that the platform
 //!   trusts. Nothing without `client`.
@@ -95,6 +96,10 @@ pub use body::{Body, TooLarge};
 pub use buttress_balance as balance;
 #[cfg(feature = "balance")]
 pub use buttress_balance::{BalanceLayer, Endpoint, EndpointSet};
+#[cfg(feature = "cache")]
+pub use buttress_cache as cache;
+#[cfg(feature = "cache")]
+pub use buttress_cache::{CacheLayer, MemoryStore};
 pub use buttress_core::{
     Attempts, AttemptsFailed, BoxError, Deadline, InvalidRequest, Outcome, Phase, SettingError,
     TimedOut, cause, causes,

@@ -117,15 +117,14 @@ impl Policy {
         self
     }
 
-    /// For how long, from `now`, a store should keep the response: as long as it is fresh, as it may
-    /// be served stale, or, where it can be revalidated, for `revalidation` longer.
+    /// For how long, from `now`, a store should keep the response: as long as it is fresh or may be
+    /// served stale, and for `stale` longer in any case, so that it can be revalidated, served to who
+    /// takes it stale, or stand in for an origin that cannot be reached.
     #[must_use]
-    pub fn keep_for(&self, now: Time, revalidation: Duration) -> Duration {
+    pub fn keep_for(&self, now: Time, stale: Duration) -> Duration {
         let fresh = self.lifetime.saturating_sub(self.age_millis(now));
-        let mut stale = self.while_revalidate.max(self.if_error.unwrap_or_default());
-        if self.flags.has(Flags::VALIDATOR) {
-            stale = stale.max(millis(revalidation));
-        }
+        let window = self.while_revalidate.max(self.if_error.unwrap_or_default());
+        let stale = window.max(millis(stale));
         Duration::from_millis(fresh.saturating_add(stale))
     }
 

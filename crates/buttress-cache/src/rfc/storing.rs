@@ -253,7 +253,8 @@ fn is_worth_it(exchange: &Exchange<'_>, policy: &Policy) -> Result<(), Refusal> 
         return Ok(());
     }
     let stale = policy.while_revalidate.max(policy.if_error.unwrap_or_default());
-    let usable = policy.lifetime > policy.initial_age || stale > 0;
+    // One that arrives stale may still serve who takes it stale.
+    let usable = policy.lifetime > 0 || stale > 0;
     if !usable || policy.flags.has(Flags::NO_CACHE) {
         return Err(Refusal::Freshness);
     }

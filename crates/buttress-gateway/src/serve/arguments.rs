@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, builder::FalseyValueParser, value_parser};
 
 use super::{
-    Forwarded, Upstream,
+    CacheArguments, Forwarded, Upstream,
     values::{Address, InFlightLimit, Limit, Size, count, duration, percent, workers},
 };
 
@@ -236,6 +236,10 @@ pub struct Arguments {
     /// Send the client's Host on instead of the upstream's; the upstream is spoken to in HTTP/1.1
     #[arg(long, env = "BUTTRESS_PRESERVE_HOST", value_parser = FalseyValueParser::new())]
     pub preserve_host: bool,
+
+    /// What is kept of answers.
+    #[command(flatten)]
+    pub cache: CacheArguments,
 
     /// What X-Forwarded-For, -Host and -Proto tell the upstream about the client
     #[arg(long, value_enum, default_value_t, env = "BUTTRESS_FORWARDED")]

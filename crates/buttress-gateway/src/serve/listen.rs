@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     Arguments, Error,
+    cache::Cached,
     exchange::InFlight,
     proxy::{Client, Proxy},
     reach,
@@ -53,7 +54,8 @@ impl Server {
     ///
     /// [`Error::Setting`] for whatever of this fails; it names the flag.
     pub async fn bind(arguments: &Arguments, shutdown: Shutdown) -> Result<Self, Error> {
-        let stack = Stack::new(arguments)?;
+        let stack = Arc::new(Stack::new(arguments)?);
+        let cached = Cached::new(Arc::clone(&stack), arguments)?;
         let listen = &arguments.listen;
         let refused = |error: io::Error| Error::setting("--listen", format!("{listen}: {error}"));
         let listener = TcpListener::bind(listen.as_str()).await.map_err(refused)?;
@@ -65,6 +67,7 @@ impl Server {
             preserve_host: arguments.preserve_host,
             forwarded: arguments.forwarded,
             stack,
+            cached,
             in_flight: InFlight::new(arguments.max_requests),
             shutdown,
         };

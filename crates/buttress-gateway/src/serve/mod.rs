@@ -16,6 +16,7 @@ mod answer;
 mod arguments;
 mod balance;
 mod body;
+mod cache;
 mod error;
 mod exchange;
 mod headers;
@@ -33,6 +34,7 @@ use std::io::Write as _;
 
 pub use self::{
     arguments::{Arguments, Balance, Policy, Protocol},
+    cache::{CacheArguments, CacheProfile, CacheScope, CacheTtl},
     error::Error,
     headers::Forwarded,
     listen::Server,

@@ -15,11 +15,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     answer::Answer,
     body::{RequestBody, ResponseBody},
+    cache::{Cached, CachedBody},
     exchange::{Chain, Exchange, InFlight},
     headers::{self, Forwarded},
     shutdown::Shutdown,
     socket::Ending,
-    stack::{Stack, UpstreamBody},
+    stack::Stack,
     tunnel,
 };
 
@@ -27,7 +28,8 @@ use super::{
 pub(crate) struct Proxy {
     pub(crate) preserve_host: bool,
     pub(crate) forwarded: Forwarded,
-    pub(crate) stack: Stack,
+    pub(crate) stack: Arc<Stack>,
+    pub(crate) cached: Cached,
     pub(crate) in_flight: InFlight,
     pub(crate) shutdown: Shutdown,
 }
@@ -55,7 +57,7 @@ impl Proxy {
         self: Arc<Self>,
         request: Request<Incoming>,
         client: Client,
-    ) -> Response<ResponseBody<UpstreamBody>> {
+    ) -> Response<ResponseBody<CachedBody>> {
         let mut exchange = Exchange::open(&request, client.peer);
         let speaks_http_1_0 = request.version() == Version::HTTP_10;
         let passed = self.pass(request, &client, &mut exchange).await;
@@ -82,7 +84,7 @@ impl Proxy {
         mut request: Request<Incoming>,
         client: &Client,
         exchange: &mut Exchange,
-    ) -> Result<Response<UpstreamBody>, Answer> {
+    ) -> Result<Response<CachedBody>, Answer> {
         check(&request)?;
         exchange.enter(&self.in_flight).map_err(|_| Answer::overloaded())?;
         let may_end_here = matches!(*request.method(), Method::OPTIONS | Method::TRACE);
@@ -93,8 +95,8 @@ impl Proxy {
         let sent = request.map(RequestBody::new);
         let result = match upgrade {
             // A connection that changes its protocol is nobody's to retry.
-            Some(_) => self.stack.upgrade(sent).await,
-            None => self.stack.send(sent).await,
+            Some(_) => self.stack.upgrade(sent).await.map(|sent| sent.map(Either::Right)),
+            None => self.cached.send(sent).await,
         };
         let mut response = result.map_err(|error| {
             tracing::warn!(error = %Chain(&*error), "no answer from an upstream");
@@ -163,11 +165,11 @@ impl Proxy {
     /// Joins the two connections once both have changed their protocol.
     fn switch(
         &self,
-        mut response: Response<UpstreamBody>,
+        mut response: Response<CachedBody>,
         upgrade: Option<Upgrade>,
         client: &Client,
         exchange: &mut Exchange,
-    ) -> Result<Response<UpstreamBody>, Answer> {
+    ) -> Result<Response<CachedBody>, Answer> {
         let Some(upgrade) = upgrade else {
             return Err(Answer::bad_gateway("the upstream changed its protocol unasked"));
         };

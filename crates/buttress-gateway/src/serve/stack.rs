@@ -2,6 +2,7 @@
 //!
 //! From the gateway outwards, and why:
 //!
+//! 0. **Cache**, in a module of its own: an answer that is kept costs no attempt.
 //! 1. **Retry** ([`Log`] watches it). Outermost, so that each attempt may go to another upstream
 //!    and has a first-byte timeout of its own. One budget for both policies: it is the upstreams
 //!    that it protects, and those are the same.
@@ -32,6 +33,7 @@ use super::{
     Arguments, Error, Policy, Protocol, Upstream,
     balance::{self, Choice},
     body::RequestBody,
+    cache::Sends,
     exchange::Chain,
 };
 
@@ -125,9 +127,9 @@ impl Stack {
     }
 
     /// Sends a request through the layers of its policy.
-    pub(crate) async fn send(
+    pub(crate) async fn send<B: Sends>(
         &self,
-        request: Request<RequestBody>,
+        request: Request<B>,
     ) -> Result<Response<UpstreamBody>, BoxError> {
         if request.uri().path() == "*" {
             let response = self.transport.clone().oneshot(request).await?;
@@ -164,9 +166,9 @@ impl Stack {
     }
 }
 
-async fn once(
+async fn once<B: Sends>(
     balanced: &Balanced,
-    request: Request<RequestBody>,
+    request: Request<B>,
 ) -> Result<Response<UpstreamBody>, BoxError> {
     let response = balanced.clone().oneshot(request).await?;
     Ok(response.map(Either::Left).map(Either::Right))
