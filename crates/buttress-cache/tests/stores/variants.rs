@@ -108,6 +108,22 @@ async fn a_list_is_kept_as_long_as_any_that_was_in_it() {
     assert!(store.found(&variant(&page, "de", "").0.key).is_some());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_variant_that_is_revalidated_can_still_be_found() {
+    let store = memory(1 << 20);
+    let page = key("page");
+    assert!(store.add(&page, variant(&page, "de", "old"), 32));
+    for _ in 0..5 {
+        tokio::time::advance(HOUR / 2).await;
+        let place = store.list(&page)[0].key;
+        let old = store.found(&place).unwrap();
+        let seen = store.look(&page).generation;
+        let fresh = variant(&page, "de", "fresh").1;
+        let touched = buttress_cache::Store::touch(&store, &place, old.id, fresh, HOUR, seen);
+        assert!(touched.await.unwrap());
+    }
+}
+
 #[test]
 fn a_variant_that_is_too_large_leaves_the_list_as_it_was() {
     let store = memory(1 << 20);

@@ -14,12 +14,15 @@ use self::scan::{Scan, Token, TokenKind};
 /// Objects and arrays that stand in each other, at most. Real prompts have ten.
 const MAX_DEPTH: usize = 96;
 
+/// The bytes of a length.
+const LENGTH: usize = size_of::<u32>();
+
 /// The parts of `text`, without those members of the outermost object whose names are `left_out`.
 ///
 /// `None` if `text` is not JSON (RFC 8259), if an object has one name twice, which readers take
 /// differently, if a string is no Unicode, or if it nests too deeply.
 pub(super) fn canonical(text: &[u8], left_out: &[String]) -> Option<Vec<u8>> {
-    // Lengths are written in four bytes.
+    // Lengths fit the bytes that they are written in.
     u32::try_from(text.len()).ok()?;
     let text = std::str::from_utf8(text).ok()?;
     let tokens = Scan::new(text, MAX_DEPTH).document()?;
@@ -38,7 +41,7 @@ struct Writer<'a> {
     text: &'a str,
     tokens: &'a [Token],
     /// The members of the objects that are being written, those of the innermost last.
-    members: Vec<(Cow<'a, str>, usize)>,
+    members: Vec<(Cow<'a, [u8]>, usize)>,
     out: Vec<u8>,
 }
 
@@ -61,11 +64,7 @@ impl<'a> Writer<'a> {
                 self.part(b'l', token.of(self.text).as_bytes());
                 Some(())
             }
-            TokenKind::Plain | TokenKind::Escaped => {
-                let string = self.string(at)?;
-                self.part(b's', string.as_bytes());
-                Some(())
-            }
+            TokenKind::Plain | TokenKind::Escaped => self.string(at),
         }
     }
 
@@ -84,7 +83,7 @@ impl<'a> Writer<'a> {
         let mut name = at + 1;
         while name < self.tokens[at].next() {
             let value = name + 1;
-            self.members.push((self.string(name)?, value));
+            self.members.push((self.name(name)?, value));
             name = self.tokens[value].next();
         }
         let members = &mut self.members[first..];
@@ -92,17 +91,18 @@ impl<'a> Writer<'a> {
         if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return None;
         }
-        let kept = members.iter().filter(|(name, _)| !left_out.iter().any(|field| field == name));
+        let is_left_out = |name: &[u8]| left_out.iter().any(|field| field.as_bytes() == name);
+        let kept = members.iter().filter(|(name, _)| !is_left_out(name));
         let (end, kept) = (first + members.len(), kept.count());
         self.head(b'o', kept);
         for member in first..end {
             let (name, value) = &mut self.members[member];
             let (name, value) = (std::mem::take(name), *value);
             let before = self.out.len();
-            self.part(b's', name.as_bytes());
+            self.part(b's', &name);
             // What is left out must be readable all the same.
             self.value(value, &[])?;
-            if left_out.iter().any(|field| *field == name) {
+            if is_left_out(&name) {
                 self.out.truncate(before);
             }
         }
@@ -110,14 +110,35 @@ impl<'a> Writer<'a> {
         Some(())
     }
 
-    fn string(&self, at: usize) -> Option<Cow<'a, str>> {
-        let token = self.tokens[at];
-        let quoted = token.of(self.text);
-        let inside = &quoted[1..quoted.len() - 1];
-        match token.kind {
-            TokenKind::Escaped => scan::unescape(inside).map(Cow::Owned),
-            _ => Some(Cow::Borrowed(inside)),
+    /// Writes a string, unescaped; its length is known afterwards only.
+    fn string(&mut self, at: usize) -> Option<()> {
+        let inside = self.inside(at);
+        if self.tokens[at].kind == TokenKind::Plain {
+            self.part(b's', inside.as_bytes());
+            return Some(());
         }
+        self.head(b's', 0);
+        let start = self.out.len();
+        scan::unescape(inside, &mut self.out)?;
+        let length = u32::try_from(self.out.len() - start).ok()?;
+        self.out[start - LENGTH..start].copy_from_slice(&length.to_le_bytes());
+        Some(())
+    }
+
+    fn name(&self, at: usize) -> Option<Cow<'a, [u8]>> {
+        let inside = self.inside(at);
+        if self.tokens[at].kind == TokenKind::Plain {
+            return Some(Cow::Borrowed(inside.as_bytes()));
+        }
+        let mut name = Vec::with_capacity(inside.len());
+        scan::unescape(inside, &mut name)?;
+        Some(Cow::Owned(name))
+    }
+
+    /// A string without its quotes.
+    fn inside(&self, at: usize) -> &'a str {
+        let quoted = self.tokens[at].of(self.text);
+        &quoted[1..quoted.len() - 1]
     }
 
     fn part(&mut self, kind: u8, bytes: &[u8]) {

@@ -108,15 +108,16 @@ impl<'a> Scan<'a> {
         self.eat(b'"').then_some(())?;
         let mut kind = TokenKind::Plain;
         loop {
-            match self.peek()? {
+            let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+            self.at += self.text.get(self.at..)?.iter().position(special)?;
+            match self.text[self.at] {
                 b'"' => break,
                 b'\\' => {
                     kind = TokenKind::Escaped;
                     // Whatever it escapes, be it a quote; it is read when the string is.
                     self.at += 2;
                 }
-                0..0x20 => return None,
-                _ => self.at += 1,
+                _ => return None,
             }
         }
         self.at += 1;
@@ -176,12 +177,11 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// What a string means. `None` if an escape is none that JSON has, or half of a character.
-pub(super) fn unescape(inside: &str) -> Option<String> {
-    let mut out = String::with_capacity(inside.len());
+/// Appends what a string means. `None` if an escape is none that JSON has, or half of a character.
+pub(super) fn unescape(inside: &str, out: &mut Vec<u8>) -> Option<()> {
     let mut rest = inside;
     while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
+        out.extend_from_slice(&rest.as_bytes()[..at]);
         let escape = *rest.as_bytes().get(at + 1)?;
         // What is escaped is ASCII, or the escape is refused below.
         let tail = rest.get(at + 2..)?;
@@ -195,11 +195,11 @@ pub(super) fn unescape(inside: &str) -> Option<String> {
             b'u' => unicode(tail)?,
             _ => return None,
         };
-        out.push(character);
+        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
         rest = tail;
     }
-    out.push_str(rest);
-    Some(out)
+    out.extend_from_slice(rest.as_bytes());
+    Some(())
 }
 
 /// The character of `\u` and what stands after it, of which it may need a second `\u`.

@@ -144,21 +144,22 @@ impl List {
         gone
     }
 
-    /// The list, and the entry of its first variant.
+    /// The list, and the entry of its first variant. The list has no time of its own: its variants
+    /// may be revalidated, which it does not see, and what is not asked for gives way in the end.
     pub(super) fn hold(
         self,
         entry: Arc<Entry>,
-        [list_for, entry_for]: [Duration; 2],
+        keep_for: Duration,
         now: Instant,
         generation: u64,
     ) -> [Held; 2] {
-        let mut entry = Held::new(Slot::Entry(entry), entry_for, now, generation);
+        let mut entry = Held::new(Slot::Entry(entry), keep_for, now, generation);
         let (variants, uses): (Vec<_>, Vec<_>) = self.0.into_iter().unzip();
         if let Some(first) = uses.first() {
             entry.uses = Uses::Entry(Arc::clone(first));
         }
         let slot = Slot::Variants(variants.into());
-        let list = Held::new(slot, list_for, now, generation);
+        let list = Held::new(slot, Duration::MAX, now, generation);
         [Held { uses: Uses::Variants(uses.into()), ..list }, entry]
     }
 }

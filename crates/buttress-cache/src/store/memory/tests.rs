@@ -103,3 +103,23 @@ fn a_purge_of_a_tag_waits_for_a_write_that_looked_before_it() {
     });
     assert!(shared.look_up(&key(1)).slot.is_none());
 }
+
+#[test]
+fn a_variant_is_linked_under_the_lock_of_its_resource() {
+    let store = MemoryStore::new(1 << 20).unwrap();
+    let shared = &store.shared;
+    let Slot::Entry(entry) = entry(1, &[]) else { panic!("an entry") };
+    let variant = crate::Variant::new(key(2), Arc::default(), None);
+    std::thread::scope(|scope| {
+        // A purge of the resource has its lock, and has yet to leave its mark.
+        let lock = shared.marks.lock(&key(1));
+        let link = scope.spawn(|| shared.link(&key(1), variant, entry, 32, HOUR, 0));
+        for _ in 0..1_000 {
+            std::thread::yield_now();
+        }
+        shared.marks.purge_key(&key(1));
+        drop(lock);
+        assert_eq!(link.join().unwrap(), Written::Overtaken);
+    });
+    assert!(shared.look_up(&key(1)).slot.is_none());
+}

@@ -98,11 +98,9 @@ impl Shared {
                 return Written::Overtaken;
             }
             let before = self.live(key, now).filter(|before| before.entry().is_none());
-            let list_for =
-                before.as_ref().map_or(keep_for, |before| before.remaining(now).max(keep_for));
             let mut list = List::of(before.as_ref(), &self.uses);
             let pushed_out = list.push(variant, most, &self.uses);
-            let [list, held] = list.hold(entry, [list_for, keep_for], now, seen);
+            let [list, held] = list.hold(entry, keep_for, now, seen);
             self.insert(&place, held);
             self.insert(key, list);
             pushed_out
