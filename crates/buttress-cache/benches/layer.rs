@@ -98,11 +98,10 @@ fn read<B: Body<Data = Bytes>>(body: B) -> usize {
 }
 
 fn main() -> io::Result<()> {
-    let mut bench = Bench::new("CacheLayer");
     let stored = moka::sync::Cache::new(1000);
     let entry = Arc::new((fields("max-age=60", 1 << 10), Bytes::from(vec![b'x'; 1 << 10])));
     stored.insert([7_u8; 32], entry);
-    bench = bench.case_with("bare", request, |request| {
+    let mut bench = Bench::new("CacheLayer").case_with("bare", request, |request| {
         let (parts, _) = request.into_parts();
         let key = *blake3::hash(parts.uri.path().as_bytes()).as_bytes();
         let found = stored.get(&[7; 32]).map(|entry| (entry.0.clone(), entry.1.clone()));

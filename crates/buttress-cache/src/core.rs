@@ -12,6 +12,7 @@ use crate::{
     directive::Way,
     flight::{Flights, Marks},
     rfc::{Ask, Decision, Flags, Forwarded, Staleness, decide, is_safe},
+    serve::cut,
     settings::Settings,
     statistics::Counters,
 };
@@ -187,7 +188,7 @@ impl<O: Observer> Core<O> {
             Err(variant) => variant,
         };
         let lookup = self.state.store.peek(&variant.key)?;
-        Some(variant.look(lookup, wanted))
+        Some(variant.look(lookup, wanted, headers))
     }
 
     /// Looks into the store. One that fails has nothing.
@@ -201,7 +202,7 @@ impl<O: Observer> Core<O> {
             Ok(look) => look,
             Err(variant) => {
                 let lookup = self.get(&variant.key).await;
-                variant.look(lookup, wanted)
+                variant.look(lookup, wanted, headers)
             }
         }
     }
@@ -265,13 +266,16 @@ struct Chosen {
 }
 
 impl Chosen {
-    fn look(self, lookup: Lookup, wanted: &Wanted) -> Look {
+    fn look(self, lookup: Lookup, wanted: &Wanted, headers: &HeaderMap) -> Look {
         // That of the resource: it is what is purged, and what the variant is linked to.
         let generation = self.generation;
         let entry = match lookup.slot {
             Some(Slot::Entry(entry)) => is_of(&entry, wanted).then_some(entry),
             _ => None,
         };
+        // A part is found by those only whose own part lies in it.
+        let part = |entry: &Entry| entry.policy.flags.has(Flags::PARTIAL);
+        let entry = entry.filter(|entry| !part(entry) || cut(entry, headers).is_some());
         let found = entry.map(|entry| Found { key: self.key, entry });
         Look { found, generation, flight: self.key, why: Forwarded::VaryMiss }
     }
@@ -296,6 +300,10 @@ fn variant(
         Some(Slot::Variants(variants)) => {
             if let Some(variant) = variants.iter().find(|variant| variant.vary.matches(headers)) {
                 return Err(Chosen { key: variant.key, generation });
+            }
+            let mut parts = variants.iter().filter(|_| wanted.ask.range);
+            if let Some(part) = parts.find(|part| part.vary.matches_but_for_range(headers)) {
+                return Err(Chosen { key: part.key, generation });
             }
             // Requests for another variant each wait for their own.
             let flight =

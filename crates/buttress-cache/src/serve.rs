@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use crate::{
     CacheOutcome, CacheResult, Chunks, Entry, Observer, ResponseBody, Time,
     core::{Core, Wanted},
-    rfc::{CacheStatus, Served, not_modified, serve},
+    rfc::{CacheStatus, Served, content_range, not_modified, serve},
 };
 
 /// The field of RFC 9211.
@@ -62,7 +62,10 @@ impl<O: Observer> Core<O> {
                 headers.remove(name);
             }
             (StatusCode::NOT_MODIFIED, ResponseBody::empty())
-        } else if ok && wanted.ask.range && result != CacheResult::Collapsed {
+        } else if (ok || entry.status == StatusCode::PARTIAL_CONTENT)
+            && wanted.ask.range
+            && result != CacheResult::Collapsed
+        {
             part(entry, request, &mut headers)
         } else {
             (entry.status, whole(entry.body.clone()))
@@ -126,14 +129,24 @@ fn ttl(entry: &Entry, now: Time) -> i64 {
     secs(entry.policy.lifetime()).saturating_sub(secs(entry.policy.age(now)))
 }
 
+/// What a request for a part gets of a stored response, which may be a part itself; `None` if that has
+/// not what is asked for.
+pub(crate) fn cut(entry: &Entry, request: &HeaderMap) -> Option<Served> {
+    if entry.status != StatusCode::PARTIAL_CONTENT {
+        return serve(request, &entry.headers, &entry.body, None, entry.body.length());
+    }
+    let (span, total) = content_range(entry.headers.get(header::CONTENT_RANGE)?.as_bytes())?;
+    // The stored length may be announced wrongly; what is not there is not served.
+    serve(request, &entry.headers, &entry.body, Some(span), total)
+}
+
 /// The part that is asked for; the whole if none that counts.
 fn part<B>(
     entry: &Entry,
     request: &HeaderMap,
     headers: &mut HeaderMap,
 ) -> (StatusCode, ResponseBody<B>) {
-    let total = entry.body.length();
-    match serve(request, &entry.headers, &entry.body, None, total) {
+    match cut(entry, request) {
         Some(Served::Part(parts)) => {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(parts.body.length()));
             if let Some(value) = parts.content_range {

@@ -311,3 +311,43 @@ async fn preconditions_of_the_origin_are_left_to_it() {
     get_with(&client, &[("if-match", "\"b\"")]).await;
     assert_eq!(origin.calls(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_part_is_kept_for_those_whose_part_lies_in_it() {
+    let origin = Origin::new(|parts, _| {
+        let fields = [("cache-control", "max-age=60"), ("etag", "\"a\"")];
+        match parts.headers.get("range").map(|range| range.to_str().unwrap()) {
+            Some("bytes=2-5") => {
+                let fields = [fields[0], fields[1], ("content-range", "bytes 2-5/10")];
+                respond_with(206, &fields, Script::new().data("2345"))
+            }
+            Some(_) => respond(416, &[]),
+            None => ok(&fields, "0123456789"),
+        }
+    });
+    let client = origin.cached();
+    let part = async |range: &str| get_with(&client, &[("range", range)]).await;
+    part("bytes=2-5").await;
+    for (range, text, field) in [
+        ("bytes=2-5", "2345", "bytes 2-5/10"),
+        ("bytes=3-4", "34", "bytes 3-4/10"),
+        ("bytes=5-5", "5", "bytes 5-5/10"),
+    ] {
+        let got = part(range).await;
+        assert_eq!((got.status, got.text()), (206, text), "{range}");
+        assert_eq!(got.field("content-range"), Some(field));
+        assert_eq!(got.result, Some(CacheResult::Hit));
+    }
+    assert_eq!(origin.calls(), 1);
+    for range in ["bytes=1-3", "bytes=5-6", "bytes=-1", "bytes=2-"] {
+        assert_eq!(part(range).await.result, Some(CacheResult::Miss), "{range}");
+    }
+    assert_eq!(origin.calls(), 5);
+    assert_eq!(get(&client).await.text(), "0123456789");
+    assert_eq!(part("bytes=-1").await.text(), "9", "the whole has every part");
+    assert_eq!(origin.calls(), 6);
+    ask(&client, "PUT", support::URI, &[]).await;
+    part("bytes=2-5").await;
+    ask(&client, "PUT", support::URI, &[]).await;
+    assert_eq!(part("bytes=3-4").await.status, 416, "a change reaches the part");
+}

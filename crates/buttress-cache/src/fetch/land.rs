@@ -223,7 +223,7 @@ impl<O: Observer> Core<O> {
     {
         let status = response.status();
         let mut said = sent.status(status);
-        match self.judge(&sent.wanted, asked, &response) {
+        match self.judge(&sent.wanted, sent.fetch.stored.as_ref(), asked, &response) {
             Ok(storable) => {
                 said.stored = true;
                 let head = self.entry(&sent.wanted.identity, asked, &response, storable);
@@ -262,12 +262,18 @@ impl<O: Observer> Core<O> {
     fn judge<B>(
         &self,
         wanted: &Wanted,
+        stored: Option<&Found>,
         asked: &Asked,
         response: &Response<B>,
     ) -> Result<Storable, Option<Refusal>> {
         let exchange = asked.exchange(response, clock::now());
         if announced(response.headers()).is_some_and(|length| length > self.settings.max_body) {
             return Err(None);
+        }
+        // A part of what is stored as a whole would take its place.
+        let whole = stored.is_some_and(|found| found.entry.status == StatusCode::OK);
+        if whole && response.status() == StatusCode::PARTIAL_CONTENT {
+            return Err(Some(Refusal::Status));
         }
         let profile = &self.settings.profile;
         match (wanted.prompt, asked.ttl) {

@@ -22,7 +22,7 @@ mod vary;
 pub(crate) use self::{
     conditional::{not_modified, validate},
     invalidate::{is_safe, named_in, targets},
-    range::{Served, serve},
+    range::{Served, content_range, serve},
     status::{CacheStatus, Forwarded},
     storing::{judge_for, judge_prompt},
 };

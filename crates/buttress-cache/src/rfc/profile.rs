@@ -130,9 +130,9 @@ impl Default for Profile {
     }
 }
 
-/// Statuses whose lifetime may be guessed (RFC 9110 section 15.1), but for 206.
+/// Statuses whose lifetime may be guessed (RFC 9110 section 15.1).
 pub(crate) const fn is_heuristic(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+    matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
 /// Statuses that this cache knows the rules of (RFC 9110 section 15), for `must-understand`.

@@ -9,6 +9,7 @@ use super::{
     Delta, Directives, Extent, Flags, Policy, Profile, SetCookie, Vary, date,
     list::Members,
     profile::{is_heuristic, is_hop_by_hop, is_understood},
+    range::content_range,
 };
 use crate::Time;
 
@@ -113,7 +114,10 @@ pub fn judge(profile: &Profile, exchange: &Exchange<'_>) -> Result<Storable, Ref
     let control = Control::of(profile, exchange.response);
     may_store(profile, exchange, &control)?;
     let vary = Vary::of(exchange.response, exchange.request, profile.vary_bytes);
-    let vary = vary.map_err(|_| Refusal::Vary)?;
+    let mut vary = vary.map_err(|_| Refusal::Vary)?;
+    if exchange.status == StatusCode::PARTIAL_CONTENT {
+        vary = vary.and_range(exchange.request);
+    }
     let policy = policy(profile, exchange, &control);
     is_worth_it(exchange, &policy)?;
     let headers = kept(profile, exchange.response, &control.directives, exchange.response_time);
@@ -216,7 +220,9 @@ fn may_store(profile: &Profile, exchange: &Exchange<'_>, control: &Control) -> R
         return Err(Refusal::Request);
     }
     let status = exchange.status;
-    if status.is_informational() || matches!(status.as_u16(), 206 | 304) {
+    let part = status == StatusCode::PARTIAL_CONTENT;
+    let unknown = status.is_informational() || status == StatusCode::NOT_MODIFIED;
+    if unknown || (part && !is_one_part(exchange)) {
         return Err(Refusal::Status);
     }
     let understood = is_understood(status);
@@ -241,6 +247,16 @@ fn may_store(profile: &Profile, exchange: &Exchange<'_>, control: &Control) -> R
         return Err(Refusal::SetCookie);
     }
     Ok(())
+}
+
+/// Whether a 206 is one part of a whole whose length is known, as it was asked for.
+fn is_one_part(exchange: &Exchange<'_>) -> bool {
+    /// A longer `Range` asks for more than one part, or for nothing sensible.
+    const LONGEST: usize = 64;
+    let range = exchange.request.get(header::RANGE);
+    let part = exchange.response.get(header::CONTENT_RANGE);
+    range.is_some_and(|range| range.len() <= LONGEST)
+        && part.is_some_and(|part| content_range(part.as_bytes()).is_some())
 }
 
 /// What can never be reused is not worth its room.
@@ -278,6 +294,7 @@ pub(crate) fn policy(profile: &Profile, exchange: &Exchange<'_>, control: &Contr
         (Flags::HEURISTIC, explicit.is_none() && lifetime.is_some()),
         (Flags::VALIDATOR, has(header::ETAG) || has(header::LAST_MODIFIED)),
         (Flags::POSTED, *exchange.method == Method::POST),
+        (Flags::PARTIAL, exchange.status == StatusCode::PARTIAL_CONTENT),
     ];
     Policy {
         lifetime: lifetime.unwrap_or(0).saturating_mul(1000),

@@ -62,6 +62,23 @@ impl Vary {
         Ok(Self { fields: fields.into() })
     }
 
+    /// The same for a part: another `Range` selects another part.
+    pub(crate) fn and_range(self, request: &HeaderMap) -> Self {
+        let range = value(request, &header::RANGE).map(Vec::into_boxed_slice);
+        let fields = self.fields.into_iter().filter(|(name, _)| *name != header::RANGE);
+        Self { fields: fields.chain([(header::RANGE, range)]).collect() }
+    }
+
+    /// Whether it selects a part, and the request asks for one too of what is otherwise the same.
+    pub(crate) fn matches_but_for_range(&self, request: &HeaderMap) -> bool {
+        let part = |name: &HeaderName| *name == header::RANGE;
+        let others = self.fields.iter().filter(|(name, _)| !part(name));
+        self.fields.iter().any(|(name, chosen)| part(name) && chosen.is_some())
+            && others
+                .into_iter()
+                .all(|(name, chosen)| value(request, name).as_deref() == chosen.as_deref())
+    }
+
     /// Whether a request has the same values.
     #[must_use]
     pub fn matches(&self, request: &HeaderMap) -> bool {
