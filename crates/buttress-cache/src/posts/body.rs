@@ -40,6 +40,22 @@ impl<B: Body> PromptBody<B> {
         Self { read, left, failed: None, rest: None }
     }
 
+    /// All of it, if it is in memory.
+    ///
+    /// # Errors
+    ///
+    /// The body itself, if there is more to it.
+    pub fn into_bytes(mut self) -> Result<Bytes, Self> {
+        if self.rest.is_some() || self.failed.is_some() || self.read.len() > 1 {
+            return Err(self);
+        }
+        let Some(frame) = self.read.pop_front() else { return Ok(Bytes::new()) };
+        frame.into_data().map_err(|frame| {
+            self.read.push_front(frame);
+            self
+        })
+    }
+
     /// What was read before it was found too long, or to have more to it than data, or to fail.
     pub(crate) fn begun(
         read: VecDeque<Frame<Bytes>>,
