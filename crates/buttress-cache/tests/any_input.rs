@@ -1,8 +1,6 @@
 //! Whatever comes from the network is decided, without a panic and without breaking what no header
 //! may break. The fuzz targets do the same with more patience.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{sync::Arc, time::Duration};
 
 use buttress_cache::{

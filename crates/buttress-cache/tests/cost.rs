@@ -1,7 +1,5 @@
 //! What a hit costs, whatever the size of its body.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod support;
 
 use std::{

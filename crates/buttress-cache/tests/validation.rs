@@ -351,3 +351,30 @@ async fn a_part_is_kept_for_those_whose_part_lies_in_it() {
     ask(&client, "PUT", support::URI, &[]).await;
     assert_eq!(part("bytes=3-4").await.status, 416, "a change reaches the part");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_304_that_changes_what_selects_the_response_ends_its_storage() {
+    let origin = Origin::new(|_, number| match number {
+        0 => ok(&[("cache-control", "max-age=1"), ("etag", "\"a\"")], "body"),
+        1 => respond(304, &[("cache-control", "max-age=60"), ("vary", "foo")]),
+        _ => ok(&[("cache-control", "max-age=60"), ("vary", "foo")], "other"),
+    });
+    let client = origin.cached();
+    get(&client).await;
+    pass(2).await;
+    assert_eq!(get_with(&client, &[("foo", "1")]).await.text(), "body");
+    assert_eq!(get_with(&client, &[("foo", "2")]).await.text(), "other");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_length_that_a_transfer_coding_overrides_is_not_believed() {
+    let origin = Origin::new(|_, _| {
+        let fields = [("transfer-encoding", "chunked"), ("content-length", "99")];
+        ok(&[fields[0], fields[1], ("cache-control", "max-age=60")], "body")
+    });
+    let client = origin.cached();
+    assert_eq!(get(&client).await.text(), "body");
+    let hit = get(&client).await;
+    assert_eq!((hit.text(), hit.field("content-length")), ("body", None));
+    assert_eq!(origin.calls(), 1);
+}

@@ -337,8 +337,12 @@ impl<O: Observer> Core<O> {
     }
 }
 
-/// The length that a response announces.
+/// The length that a response announces, unless its transfer coding overrides that (RFC 9112 section
+/// 6.3).
 fn announced(headers: &HeaderMap) -> Option<u64> {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return None;
+    }
     let mut values = headers.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::to_str);
     let first = values.next()?.ok()?.trim().parse().ok()?;
     values.next().is_none().then_some(first)

@@ -1,6 +1,6 @@
 //! A stored response brought up to date (RFC 9111 sections 3.2, 4.3.4 and 4.3.5).
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::{
     Exchange, Flags, Profile, conditional,
@@ -53,7 +53,9 @@ fn updated(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshen
         ..*exchange
     };
     let policy = storing::policy(profile, &seen, &control);
-    let keep = storing::judge(profile, &seen).is_ok();
+    // Selected by other fields than it was stored under, it would be found by the wrong requests.
+    let same_selection = lines(&headers, &header::VARY).eq(lines(&entry.headers, &header::VARY));
+    let keep = same_selection && storing::judge(profile, &seen).is_ok();
     let entry = Entry {
         id: EntryId::random(),
         headers,
@@ -62,6 +64,13 @@ fn updated(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshen
         ..entry.clone()
     };
     Freshened::Entry { entry: Box::new(entry), keep }
+}
+
+fn lines<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a HeaderValue> + use<'a> {
+    headers.get_all(name).into_iter()
 }
 
 fn with_age(headers: &HeaderMap, response: &HeaderMap) -> Option<HeaderMap> {

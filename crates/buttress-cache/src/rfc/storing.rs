@@ -359,10 +359,13 @@ fn kept(
     received: Time,
 ) -> HeaderMap {
     let listed = listed_in_connection(response);
+    // RFC 9112 section 6.3: a transfer coding overrides the length, which must not be passed on.
+    let coded = response.contains_key(header::TRANSFER_ENCODING);
     let private: &[_] = if profile.is_shared() { directives.private.fields() } else { &[] };
     let withheld = |name: &HeaderName| {
         is_hop_by_hop(name)
             || *name == header::AGE
+            || (coded && *name == header::CONTENT_LENGTH)
             || listed.contains(name)
             || directives.no_cache.fields().contains(name)
             || private.contains(name)
