@@ -121,6 +121,12 @@ impl Extent {
         matches!(self, Self::Whole)
     }
 
+    /// Whether anything at all is said.
+    #[must_use]
+    pub const fn is_present(&self) -> bool {
+        !matches!(self, Self::Absent)
+    }
+
     /// The fields that it applies to.
     #[must_use]
     pub fn fields(&self) -> &[HeaderName] {

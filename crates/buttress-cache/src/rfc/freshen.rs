@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::{
-    Exchange, Flags, Profile, conditional,
+    Exchange, Flags, Profile, conditional, kept,
     storing::{self, Control},
 };
 use crate::{Entry, EntryId};
@@ -34,7 +34,7 @@ pub fn freshen(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Fre
 }
 
 fn updated(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshened {
-    let updates = storing::updates(profile, exchange.response, exchange.response_time);
+    let updates = kept::updates(profile, exchange.response, exchange.response_time);
     let mut headers = entry.headers.clone();
     for name in updates.keys() {
         headers.remove(name);

@@ -10,6 +10,7 @@ mod decide;
 mod directives;
 mod freshen;
 mod invalidate;
+mod kept;
 mod list;
 mod policy;
 mod profile;
