@@ -1,5 +1,7 @@
 //! What `buttress serve --cache` does with answers, seen from both ends of real connections.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper that panics fails its test")]
+
 mod rows;
 #[path = "../support/mod.rs"]
 mod support;
@@ -22,8 +24,11 @@ use support::{Gateway, Head, Peer};
 struct Origin {
     url: String,
     scripts: Arc<Mutex<HashMap<String, Vec<String>>>>,
-    seen: Arc<Mutex<Vec<(String, Head, Vec<u8>)>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
 }
+
+/// A path, and the head and the body of a request for it.
+type Seen = (String, Head, Vec<u8>);
 
 impl Origin {
     fn new() -> Self {
