@@ -321,7 +321,8 @@ pub enum Balance {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 #[non_exhaustive]
 pub enum Policy {
-    /// `llm` for paths under /v1/, `http` for the others
+    /// `llm` for paths under /v1/, `http` for the others; with --cache their answers are taken as they
+    /// are, and a request is made again only if it had none
     #[default]
     Auto,
     /// After a 429 or 503 nothing was processed, so a POST goes again too

@@ -98,6 +98,13 @@ pub struct CacheArguments {
     pub cache_scope: CacheScope,
 }
 
+impl CacheArguments {
+    /// Whether anything is kept.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.cache_memory.is_some()
+    }
+}
+
 /// How much of what HTTP leaves to a cache is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 #[non_exhaustive]

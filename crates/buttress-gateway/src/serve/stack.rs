@@ -94,7 +94,13 @@ impl Stack {
             .map_policy(|policy| Elsewhere::new(repeat(policy, arguments), set.clone()));
         let http = tune(RetryLayer::http(), Defaults::HTTP, arguments, budget)?
             .replay(limits)
-            .map_policy(|policy| Elsewhere::new(repeat(policy, arguments), set));
+            .map_policy(|policy| {
+                let policy = repeat(policy, arguments);
+                // Behind a cache an answer is one, whatever its status: it is kept for as long as it
+                // says, or one that is kept stands in for it.
+                let taken = arguments.policy == Policy::Auto && arguments.cache.is_on();
+                Elsewhere::new(if taken { policy.statuses([]) } else { policy }, set)
+            });
         let plain = upstreams.iter().all(|upstream| !upstream.is_https())
             && arguments.upstream_protocol == Protocol::Auto;
         let llm_base = LLM_PATH.trim_end_matches('/');

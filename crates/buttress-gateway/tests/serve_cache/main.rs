@@ -340,3 +340,18 @@ fn a_setting_that_cannot_be_met_is_named() {
         assert!(said.contains(word), "{said}");
     }
 }
+
+#[test]
+fn an_answer_is_taken_as_it_is_unless_retries_are_asked_for() {
+    for (flags, calls) in [(&[][..], 1), (&["--policy", "http", "--backoff-max", "1ms"], 3)] {
+        let origin = Origin::new();
+        let mut all = vec!["--cache", "16MiB"];
+        all.extend_from_slice(flags);
+        let gateway = Gateway::start(&origin.url, &all);
+        origin.answers("/e", vec![answer(503, "cache-control: max-age=60", "busy")]);
+        for _ in 0..2 {
+            assert_eq!(get(&gateway, "/e", "").1, "busy");
+        }
+        assert_eq!(origin.calls("/e"), calls, "{flags:?}");
+    }
+}
