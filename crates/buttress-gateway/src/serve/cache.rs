@@ -36,6 +36,9 @@ use super::{
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+/// How long a caller waits for another's answer to begin, where that may be the whole of a long text.
+const PROMPT: Duration = Duration::from_secs(120);
+
 /// What is kept of answers.
 #[derive(Args, Clone, Debug)]
 #[non_exhaustive]
@@ -221,6 +224,9 @@ impl Cached {
             .max_body(u64::try_from(settings.cache_max_body.bytes()).unwrap_or(u64::MAX));
         for upstream in &arguments.upstreams {
             layer = layer.alias(upstream.authority().clone());
+        }
+        if !settings.cache_posts.is_empty() {
+            layer = layer.max_wait(PROMPT);
         }
         let behind = Behind { stack: Arc::clone(&stack), preserve_host: arguments.preserve_host };
         let layer = layer.observer(Log).prompts(prompts(settings)?);
