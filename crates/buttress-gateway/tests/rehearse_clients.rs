@@ -74,6 +74,20 @@ async fn a_free_server_answers_both_clients_at_the_first_attempt() {
 }
 
 #[tokio::test]
+async fn where_prompts_repeat_one_that_was_answered_does_not_reach_the_server_again() {
+    let mut parameters = small();
+    parameters.traffic.repeat = 0.2;
+    let stage = Stage::set(&parameters, 1).await.unwrap();
+    let client = stage.buttressed().unwrap();
+    let answered = CallOutcome::new(Ending::Answered, 1);
+    let other = Bytes::from_static(br#"{"model":"busy-chat","messages":[{"content":"other"}]}"#);
+    for body in [CALL, CALL, other.clone(), CALL, other] {
+        assert_eq!(client.chat(body).await, answered);
+    }
+    assert_eq!(stage.provider().requests(), 2);
+}
+
+#[tokio::test]
 async fn the_buttress_client_counts_its_attempts() {
     let mut parameters = small();
     (parameters.server.slots, parameters.server.queue) = (1, 0);

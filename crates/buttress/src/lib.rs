@@ -75,6 +75,7 @@
 //! - `client` (default): [`Client`] and its [transport];
 //! - `balance`: `BalanceLayer`, endpoint sets and the policies that choose; with `client`,
 //!   `Setup::endpoints`;
+//! - `cache`: `CacheLayer`, its stores and its keys;
 //! - `dns` (default): `DnsLayer` and the rest of `dns`; with `client`, names are cached, refreshed
 //!   ahead and served stale, and connections to addresses that left are retired;
 //! - `limit`: `RateLimitLayer`, `ConcurrencyLimitLayer` and `ThrottleLayer`;
@@ -98,6 +99,10 @@ pub use body::{Body, TooLarge};
 pub use buttress_balance as balance;
 #[cfg(feature = "balance")]
 pub use buttress_balance::{BalanceLayer, Endpoint, EndpointSet};
+#[cfg(feature = "cache")]
+pub use buttress_cache as cache;
+#[cfg(feature = "cache")]
+pub use buttress_cache::{CacheLayer, MemoryStore};
 pub use buttress_core::{
     Attempts, AttemptsFailed, BoxError, Deadline, InvalidRequest, Outcome, Phase, SettingError,
     TimedOut, cause, causes,

@@ -56,7 +56,8 @@ pub struct Arguments {
     #[arg(long)]
     pub busy: bool,
 
-    /// Share of prompts drawn from 100 common ones, from 0 to 1; the rest are unique
+    /// Share of prompts drawn from 100 common ones, from 0 to 1; the rest are unique. If there are any,
+    /// Buttress keeps answers for an hour and gives them again
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, allow_negative_numbers = true)]
     pub repeat: f64,
 

@@ -1,16 +1,19 @@
-//! The client made of the Buttress layers.
+//! The client made of the Buttress layers; in front of it, where prompts repeat, the cache.
 
 use std::{io, time::Duration};
 
 use buttress::{
-    BalanceLayer, BoxError, Client, Endpoint, EndpointSet, RetryLayer, SettingError,
+    BalanceLayer, Body, BoxError, CacheLayer, Client, Endpoint, EndpointSet, MemoryStore,
+    RetryLayer, SettingError,
     balance::{Health, NextUpstream, On},
+    cache::{PromptBody, PromptCache, PromptRoute, Prompts, Scope},
     client::Elsewhere,
 };
 use buttress_core::{Attempts, AttemptsFailed, cause};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Either, Full};
+use tower::{Layer as _, ServiceExt as _, util::MapRequest};
 
 use super::{
     error::Error,
@@ -30,12 +33,21 @@ const LINE: (usize, Duration) = (1_024, Duration::from_secs(10));
 /// here, and one is free again much sooner.
 const HOLD: Duration = Duration::from_millis(25);
 
+/// Bytes of answers that are kept where prompts repeat.
+const MEMORY: u64 = 64 << 20;
+
+const CHAT: &str = "/v1/chat/completions";
+
 /// A [`Client`] as it comes, with the retry policy for LLM APIs; over several endpoints it balances.
 #[derive(Clone, Debug)]
 pub struct Buttressed {
     client: Client,
     uri: Uri,
+    cache: Option<Cached>,
 }
+
+type Cached = PromptCache<MapRequest<Client, fn(Sent) -> Request<Body>>>;
+type Sent = Request<PromptBody<Full<Bytes>>>;
 
 impl Buttressed {
     /// Calls the API at these hosts and ports; each new connection goes along `path`.
@@ -54,10 +66,25 @@ impl Buttressed {
         let (host, port) = endpoints
             .first()
             .ok_or_else(|| Error::io("find an endpoint")(io::ErrorKind::NotFound.into()))?;
-        let uri = format!("http://{host}:{port}/v1/chat/completions")
+        let uri = format!("http://{host}:{port}{CHAT}")
             .parse()
             .map_err(|error: http::uri::InvalidUri| Error::Client(error.into()))?;
-        Ok(Self { client, uri })
+        Ok(Self { client, uri, cache: None })
+    }
+
+    /// Keeps answers, and gives them again to whoever asks the same: all callers are one tenant.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Client`] if the cache refuses its settings.
+    pub fn caching(self) -> Result<Self, Error> {
+        let refused = |error: SettingError| Error::Client(error.into());
+        let route = PromptRoute::exact(CHAT).map_err(refused)?;
+        let prompts = Prompts::new(Scope::everyone()).route(route);
+        let store = MemoryStore::new(MEMORY).map_err(refused)?;
+        let client = MapRequest::new(self.client.clone(), in_memory as fn(Sent) -> Request<Body>);
+        let cache = CacheLayer::new(store).prompts(prompts).layer(client);
+        Ok(Self { cache: Some(cache), ..self })
     }
 
     fn request(&self, body: Bytes) -> Request<Bytes> {
@@ -68,6 +95,11 @@ impl Buttressed {
         request.headers_mut().insert(header::CONTENT_TYPE, json);
         request
     }
+}
+
+/// A body that is in memory stays one that can go again, to any endpoint.
+fn in_memory(request: Sent) -> Request<Body> {
+    request.map(|body| body.into_bytes().map_or_else(Body::new, Body::from))
 }
 
 fn balanced(path: Remembered, endpoints: &[(String, u16)]) -> Result<Client, SettingError> {
@@ -95,7 +127,14 @@ fn balanced(path: Remembered, endpoints: &[(String, u16)]) -> Result<Client, Set
 
 impl Route for Buttressed {
     async fn chat(&self, body: Bytes) -> CallOutcome {
-        let answer = self.client.send(self.request(body)).await;
+        let request = self.request(body);
+        let answer = match &self.cache {
+            Some(cache) => {
+                let answer = cache.clone().oneshot(request.map(Full::new)).await;
+                answer.map(|answer| answer.map(Either::Left))
+            }
+            None => self.client.send(request).await.map(|answer| answer.map(Either::Right)),
+        };
         let attempts = attempts(&answer);
         let ending = match answer {
             Ok(response) if response.status() == StatusCode::OK => {

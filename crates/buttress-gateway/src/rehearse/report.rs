@@ -73,17 +73,22 @@ impl Report {
     pub fn note(&self, parameters: &Parameters) -> String {
         let slots = f64::from(u32::try_from(parameters.server.slots).unwrap_or(u32::MAX));
         let capacity = slots / parameters.server.service_mean.as_secs_f64();
+        let kept = if self.repeat > 0.0 {
+            " What was asked before is answered by Buttress (after) out of its cache."
+        } else {
+            ""
+        };
         if self.endpoints == 1 {
             return format!(
                 "One endpoint answers at most {capacity:.0} calls a second, whatever the client \
-                 does: calls that no longer fail wait for their turn instead."
+                 does: calls that no longer fail wait for their turn instead.{kept}"
             );
         }
         let endpoints = u32::try_from(self.endpoints).unwrap_or(u32::MAX);
         let total = capacity * f64::from(endpoints);
         format!(
             "Each endpoint answers at most {capacity:.0} calls a second, all of them {total:.0}. \
-             The naive client (before) knows one of them."
+             The naive client (before) knows one of them.{kept}"
         )
     }
 

@@ -71,14 +71,15 @@ impl Stage {
         Ok(Naive::new(self.path(), host, port))
     }
 
-    /// The Buttress client; it knows all endpoints.
+    /// The Buttress client; it knows all endpoints, and where prompts repeat it keeps answers.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] if there is no endpoint, [`Error::Client`] if the client cannot be made.
     pub fn buttressed(&self) -> Result<Buttressed, Error> {
         let endpoints: Vec<_> = self.authorities().collect();
-        Buttressed::new(&self.path(), &endpoints)
+        let client = Buttressed::new(&self.path(), &endpoints)?;
+        if self.parameters.traffic.repeat > 0.0 { client.caching() } else { Ok(client) }
     }
 
     /// An nginx in front of all endpoints. It knows their addresses, and no name.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, builder::FalseyValueParser, value_parser};
 
 use super::{
-    Forwarded, Limits, Names, OverloadArguments, Upstream,
+    CacheArguments, Forwarded, Limits, Names, OverloadArguments, Upstream,
     affinity::AffinityArguments,
     values::{Address, InFlightLimit, Limit, Size, count, duration, percent, workers},
 };
@@ -246,6 +246,10 @@ pub struct Arguments {
     #[arg(long, env = "BUTTRESS_PRESERVE_HOST", value_parser = FalseyValueParser::new())]
     pub preserve_host: bool,
 
+    /// What is kept of answers.
+    #[command(flatten)]
+    pub cache: CacheArguments,
+
     /// What X-Forwarded-For, -Host and -Proto tell the upstream about the client
     #[arg(long, value_enum, default_value_t, env = "BUTTRESS_FORWARDED")]
     pub forwarded: Forwarded,
@@ -338,7 +342,8 @@ pub enum Balance {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 #[non_exhaustive]
 pub enum Policy {
-    /// `llm` for paths under /v1/, `http` for the others
+    /// `llm` for paths under /v1/, `http` for the others; with --cache their answers are taken as they
+    /// are, and a request is made again only if it had none
     #[default]
     Auto,
     /// After a 429 or 503 nothing was processed, so a POST goes again too

@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     Arguments, Error,
     affinity::HashKey,
+    cache::Cached,
     exchange::InFlight,
     limits::Inbound,
     proxy::{Client, Proxy},
@@ -56,7 +57,8 @@ impl Server {
     /// [`Error::Setting`] for whatever of this fails; it names the flag.
     pub async fn bind(arguments: &Arguments, shutdown: Shutdown) -> Result<Self, Error> {
         let hash_key = HashKey::of(arguments)?;
-        let stack = Stack::new(arguments)?;
+        let stack = Arc::new(Stack::new(arguments)?);
+        let cached = Cached::new(Arc::clone(&stack), arguments)?;
         let listen = &arguments.listen;
         let refused = |error: io::Error| Error::setting("--listen", format!("{listen}: {error}"));
         let listener = TcpListener::bind(listen.as_str()).await.map_err(refused)?;
@@ -71,6 +73,7 @@ impl Server {
             hash_key,
             stack,
             inbound: Inbound::new(&arguments.limits)?,
+            cached,
             in_flight: InFlight::new(arguments.max_requests),
             shutdown,
         };

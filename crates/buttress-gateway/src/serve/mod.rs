@@ -17,6 +17,7 @@ mod answer;
 mod arguments;
 mod balance;
 mod body;
+mod cache;
 mod error;
 mod exchange;
 mod headers;
@@ -39,6 +40,7 @@ use std::io::Write as _;
 pub use self::{
     affinity::{AffinityArguments, Bound, HashKey},
     arguments::{Arguments, Balance, Policy, Protocol},
+    cache::{CacheArguments, CacheProfile, CacheScope, CacheTtl},
     error::Error,
     headers::Forwarded,
     limits::{LimitKey, Limits, Rate},

@@ -17,13 +17,14 @@ use super::{
     affinity::HashKey,
     answer::Answer,
     body::ResponseBody,
+    cache::{Cached, CachedBody},
     exchange::{Chain, Exchange, InFlight},
     headers::{self, Forwarded},
     limits::{self, Inbound},
     overload,
     shutdown::Shutdown,
     socket::Ending,
-    stack::{Stack, UpstreamBody},
+    stack::Stack,
     tunnel,
     upload::RequestBody,
 };
@@ -33,8 +34,9 @@ pub(crate) struct Proxy {
     pub(crate) preserve_host: bool,
     pub(crate) forwarded: Forwarded,
     pub(crate) hash_key: Option<HashKey>,
-    pub(crate) stack: Stack,
+    pub(crate) stack: Arc<Stack>,
     pub(crate) inbound: Inbound,
+    pub(crate) cached: Cached,
     pub(crate) in_flight: InFlight,
     pub(crate) shutdown: Shutdown,
 }
@@ -62,7 +64,7 @@ impl Proxy {
         self: Arc<Self>,
         mut request: Request<Incoming>,
         client: Client,
-    ) -> Response<ResponseBody<UpstreamBody>> {
+    ) -> Response<ResponseBody<CachedBody>> {
         let mut exchange = Exchange::open(&request, client.peer);
         let speaks_http_1_0 = request.version() == Version::HTTP_10;
         let mut response = match self.inbound.refuse(&mut request, client.peer) {
@@ -91,7 +93,7 @@ impl Proxy {
         mut request: Request<Incoming>,
         client: &Client,
         exchange: &mut Exchange,
-    ) -> Result<Response<UpstreamBody>, Answer> {
+    ) -> Result<Response<CachedBody>, Answer> {
         check(&request)?;
         exchange.enter(&self.in_flight).map_err(|_| Answer::overloaded())?;
         let may_end_here = matches!(*request.method(), Method::OPTIONS | Method::TRACE);
@@ -105,8 +107,8 @@ impl Proxy {
         }
         let result = match upgrade {
             // A connection that changes its protocol is nobody's to retry.
-            Some(_) => self.stack.upgrade(sent).await,
-            None => self.stack.send(sent).await,
+            Some(_) => self.stack.upgrade(sent).await.map(|sent| sent.map(Either::Right)),
+            None => self.cached.send(sent).await,
         };
         let mut response = result.map(limits::undress).map_err(|error| {
             // A refusal is no news, and there may be very many.
@@ -178,11 +180,11 @@ impl Proxy {
     /// Joins the two connections once both have changed their protocol.
     fn switch(
         &self,
-        mut response: Response<UpstreamBody>,
+        mut response: Response<CachedBody>,
         upgrade: Option<Upgrade>,
         client: &Client,
         exchange: &mut Exchange,
-    ) -> Result<Response<UpstreamBody>, Answer> {
+    ) -> Result<Response<CachedBody>, Answer> {
         let Some(upgrade) = upgrade else {
             return Err(Answer::bad_gateway("the upstream changed its protocol unasked"));
         };

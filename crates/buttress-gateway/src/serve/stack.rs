@@ -2,20 +2,21 @@
 //!
 //! From the gateway outwards, and why:
 //!
-//! 0. **Concurrency** (the `overload` module). Outermost: what has to wait or is refused has not
+//! 0. **Cache**, in a module of its own: an answer that is kept costs no attempt and no place.
+//! 1. **Concurrency** (the `overload` module). Outside of the rest: what has to wait or is refused has not
 //!    begun, and holds nothing.
-//! 1. **Retry** ([`Log`] watches it). Outside of what follows, so that each attempt may go to another upstream
+//! 2. **Retry** ([`Log`] watches it). Outside of what follows, so that each attempt may go to another upstream
 //!    and has a first-byte timeout of its own. One budget for both policies: it is the upstreams
 //!    that it protects, and those are the same.
-//! 2. **Commit**, for `llm` only. Inside of retry, so that an answer that ends before it has begun
+//! 3. **Commit**, for `llm` only. Inside of retry, so that an answer that ends before it has begun
 //!    is an attempt that failed.
-//! 3. **Rate limit**. Inside of retry, since an upstream counts every attempt; outside of balance, so
+//! 4. **Rate limit**. Inside of retry, since an upstream counts every attempt; outside of balance, so
 //!    that what waits has no upstream yet.
-//! 4. **Throttle** (the `overload` module). Inside of retry, so that each attempt counts; outside of
+//! 5. **Throttle** (the `overload` module). Inside of retry, so that each attempt counts; outside of
 //!    balance, which spares single upstreams, while this is for all of them together.
-//! 5. **Balance**. One set of upstreams for all policies: what is in flight and who is ejected is
+//! 6. **Balance**. One set of upstreams for all policies: what is in flight and who is ejected is
 //!    the same for all.
-//! 6. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS, and one
+//! 7. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS, and one
 //!    handle for names under all of it.
 
 use std::{fs, time::Duration};
@@ -38,6 +39,7 @@ use tower::{Layer, ServiceExt as _};
 use super::{
     Arguments, Error, Policy, Protocol, Upstream,
     balance::{self, Choice},
+    cache::Sends,
     exchange::Chain,
     limits::{self, Limited},
     names::Handle,
@@ -116,7 +118,13 @@ impl Stack {
             .map_policy(|policy| Elsewhere::new(repeat(policy, arguments), set.clone()));
         let http = tune(RetryLayer::http(), Defaults::HTTP, arguments, budget)?
             .replay(limits)
-            .map_policy(|policy| Elsewhere::new(repeat(policy, arguments), set));
+            .map_policy(|policy| {
+                let policy = repeat(policy, arguments);
+                // Behind a cache an answer is one, whatever its status: it is kept for as long as it
+                // says, or one that is kept stands in for it.
+                let taken = arguments.policy == Policy::Auto && arguments.cache.is_on();
+                Elsewhere::new(if taken { policy.statuses([]) } else { policy }, set)
+            });
         let plain = upstreams.iter().all(|upstream| !upstream.is_https())
             && arguments.upstream_protocol == Protocol::Auto;
         let upgrades = balance.layer(finish(setup(arguments, &names)?.http1_only())?);
@@ -157,16 +165,16 @@ impl Stack {
     }
 
     /// Sends a request through the layers of its policy, once there is a place for it.
-    pub(crate) async fn send(
+    pub(crate) async fn send<B: Sends>(
         &self,
-        request: Request<RequestBody>,
+        request: Request<B>,
     ) -> Result<Response<UpstreamBody>, BoxError> {
         self.concurrency.run(request, |request| self.dispatch(request)).await
     }
 
-    async fn dispatch(
+    async fn dispatch<B: Sends>(
         &self,
-        request: Request<RequestBody>,
+        request: Request<B>,
     ) -> Result<Response<StackBody>, BoxError> {
         if request.uri().path() == "*" {
             let response = self.transport.clone().oneshot(request).await?;
@@ -203,9 +211,9 @@ impl Stack {
     }
 }
 
-async fn once(
+async fn once<B: Sends>(
     balanced: &Balanced,
-    request: Request<RequestBody>,
+    request: Request<B>,
 ) -> Result<Response<StackBody>, BoxError> {
     let response = balanced.clone().oneshot(request).await?;
     Ok(response.map(Either::Left).map(Either::Right))

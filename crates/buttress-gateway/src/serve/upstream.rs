@@ -54,6 +54,11 @@ impl Upstream {
         self.authority.host().trim_start_matches('[').trim_end_matches(']')
     }
 
+    /// The host and, where the URL names one, the port.
+    pub(crate) const fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
     /// The port; 80 or 443 where the URL names none.
     #[must_use]
     pub fn port(&self) -> u16 {

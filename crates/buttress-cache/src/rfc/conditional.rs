@@ -1,0 +1,146 @@
+//! Preconditions: the client's, judged, and the cache's own (RFC 9111 section 4.3).
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::date;
+use crate::{Entry, Time};
+
+/// Whether what the client has is what is stored (RFC 9111 section 4.3.2).
+///
+/// `If-Modified-Since` counts only without `If-None-Match` (RFC 9110 section 13.1.3).
+pub(crate) fn not_modified(request: &HeaderMap, entry: &Entry) -> bool {
+    if request.contains_key(header::IF_NONE_MATCH) {
+        let mut lines = request.get_all(header::IF_NONE_MATCH).iter();
+        let stored = entry.headers.get(header::ETAG).map(HeaderValue::as_bytes);
+        return lines.any(|line| names(line.as_bytes(), stored));
+    }
+    let Some(since) = date::field(request, &header::IF_MODIFIED_SINCE) else { return false };
+    modified(entry) <= since
+}
+
+/// When the stored response was last modified, for the comparison with a date.
+fn modified(entry: &Entry) -> Time {
+    date::field(&entry.headers, &header::LAST_MODIFIED)
+        .or_else(|| date::field(&entry.headers, &header::DATE))
+        .unwrap_or(entry.policy.response_time)
+}
+
+/// Whether a line of `If-None-Match` names the stored entity tag, compared weakly.
+fn names(line: &[u8], stored: Option<&[u8]>) -> bool {
+    if line.trim_ascii() == b"*" {
+        return true;
+    }
+    let Some(stored) = stored else { return false };
+    tags(line).any(|tag| weak(tag) == weak(stored.trim_ascii()))
+}
+
+/// The entity tags of a line. A backslash escapes nothing in one (RFC 9110 section 8.8.3).
+fn tags(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        loop {
+            if rest.is_empty() {
+                return None;
+            }
+            let mut quoted = false;
+            let end = rest.iter().position(|&byte| {
+                quoted ^= byte == b'"';
+                byte == b',' && !quoted
+            });
+            let (tag, left) = match end {
+                Some(end) => (&rest[..end], rest.get(end + 1..).unwrap_or_default()),
+                None => (rest, &[][..]),
+            };
+            rest = left;
+            let tag = tag.trim_ascii();
+            if !tag.is_empty() {
+                return Some(tag);
+            }
+        }
+    })
+}
+
+/// The part of an entity tag that counts in a weak comparison. `W` is case-sensitive.
+fn weak(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
+}
+
+/// Whether an entity tag can stand for the very bytes.
+pub(crate) fn is_strong(tag: &[u8]) -> bool {
+    !tag.starts_with(b"W/")
+}
+
+/// Replaces the client's preconditions by those that ask whether `entry` is still good (RFC 9111
+/// section 4.3.1).
+pub(crate) fn validate(request: &mut HeaderMap, entry: &Entry) {
+    request.remove(header::IF_NONE_MATCH);
+    request.remove(header::IF_MODIFIED_SINCE);
+    let copies: [(HeaderName, HeaderName); 2] =
+        [(header::ETAG, header::IF_NONE_MATCH), (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE)];
+    for (from, to) in copies {
+        if let Some(value) = entry.headers.get(from) {
+            request.insert(to, value.clone());
+        }
+    }
+}
+
+/// Whether a 304 speaks of the stored response: it must not name another with a strong validator
+/// (RFC 9111 section 4.3.4).
+pub(crate) fn fits(entry: &Entry, not_modified: &HeaderMap) -> bool {
+    let tag = |headers: &HeaderMap| {
+        let tag = headers.get(header::ETAG).map(|tag| tag.as_bytes().trim_ascii().to_vec());
+        tag.filter(|tag| is_strong(tag))
+    };
+    match (tag(&entry.headers), tag(not_modified)) {
+        (Some(stored), Some(named)) => stored == named,
+        _ => true,
+    }
+}
+
+/// Whether `If-Range` lets a part be served (RFC 9110 section 13.1.5).
+pub(crate) fn range_stands(request: &HeaderMap, stored: &HeaderMap) -> bool {
+    let mut values = request.get_all(header::IF_RANGE).iter();
+    let Some(condition) = values.next() else { return true };
+    if values.next().is_some() {
+        return false;
+    }
+    let condition = condition.as_bytes().trim_ascii();
+    if condition.ends_with(b"\"") {
+        let tag = stored.get(header::ETAG).map(|tag| tag.as_bytes().trim_ascii());
+        return is_strong(condition) && tag == Some(condition);
+    }
+    let modified = stored.get(header::LAST_MODIFIED).map(|date| date.as_bytes().trim_ascii());
+    // A date is strong only if the response is a good deal younger than it (section 8.8.2.2).
+    let dates = date::field(stored, &header::LAST_MODIFIED).zip(date::field(stored, &header::DATE));
+    let strong = dates.is_some_and(|(modified, date)| date.since(modified).as_secs() >= 1);
+    strong && modified == Some(condition)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_compared_weakly() {
+        let stored = Some(&b"\"a\""[..]);
+        for same in [
+            "\"a\"",
+            "W/\"a\"",
+            "\"b\", \"a\"",
+            "\"b\",W/\"a\" ,\"c\"",
+            "*",
+            " * ",
+            "\"x,y\",\"a\"",
+        ] {
+            assert!(names(same.as_bytes(), stored), "{same}");
+        }
+        for other in ["\"b\"", "a", "w/\"a\"", "W\"a\"", "", "\"b,\"a\"", "\"*\""] {
+            assert!(!names(other.as_bytes(), stored), "{other}");
+        }
+        assert!(names(b"\"a\"", Some(b"W/\"a\"")));
+        assert!(names(b"\"b\\\", \"a\"", stored), "a backslash escapes nothing");
+        assert!(names(b"a", Some(b"a")), "an unquoted tag is itself");
+        assert!(names(b"\"\xfc\"", Some(b"\"\xfc\"")));
+        assert!(!names(b"\"a\"", None));
+    }
+}

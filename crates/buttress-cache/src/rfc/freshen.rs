@@ -1,0 +1,110 @@
+//! A stored response brought up to date (RFC 9111 sections 3.2, 4.3.4 and 4.3.5).
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+
+use super::{
+    Exchange, Flags, Profile, conditional, kept,
+    storing::{self, Control},
+};
+use crate::{Entry, EntryId};
+
+/// What came of a 304.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Freshened {
+    /// The stored response, up to date. What it says of its storage may have changed too:
+    /// `keep` is false if it must not be stored any longer.
+    Entry {
+        /// The new version.
+        entry: Box<Entry>,
+        /// Whether it stays stored.
+        keep: bool,
+    },
+    /// The 304 speaks of another response; this one must not be updated by it.
+    Other,
+}
+
+/// Puts the fields of a 304 into a stored response and reckons its freshness anew.
+#[must_use]
+pub fn freshen(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshened {
+    if !conditional::fits(entry, exchange.response) {
+        return Freshened::Other;
+    }
+    updated(profile, entry, exchange)
+}
+
+fn updated(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshened {
+    let updates = kept::updates(profile, exchange.response, exchange.response_time);
+    let mut headers = entry.headers.clone();
+    for name in updates.keys() {
+        headers.remove(name);
+    }
+    for (name, value) in &updates {
+        headers.append(name, value.clone());
+    }
+    let control = Control::of(profile, &headers);
+    let posted = entry.policy.flags.has(Flags::POSTED);
+    // The age is that of the new response, so it is not in what was stored.
+    let with_age = with_age(&headers, exchange.response);
+    let seen = Exchange {
+        method: if posted { &Method::POST } else { &Method::GET },
+        status: entry.status,
+        response: with_age.as_ref().unwrap_or(&headers),
+        ..*exchange
+    };
+    let policy = storing::policy(profile, &seen, &control);
+    // Selected by other fields than it was stored under, it would be found by the wrong requests.
+    let same_selection = lines(&headers, &header::VARY).eq(lines(&entry.headers, &header::VARY));
+    let keep = same_selection && storing::judge(profile, &seen).is_ok();
+    let entry = Entry {
+        id: EntryId::random(),
+        headers,
+        policy,
+        request_time: exchange.request_time,
+        ..entry.clone()
+    };
+    Freshened::Entry { entry: Box::new(entry), keep }
+}
+
+fn lines<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a HeaderValue> + use<'a> {
+    headers.get_all(name).into_iter()
+}
+
+fn with_age(headers: &HeaderMap, response: &HeaderMap) -> Option<HeaderMap> {
+    let age = response.get(header::AGE)?;
+    let mut headers = headers.clone();
+    headers.insert(header::AGE, age.clone());
+    Some(headers)
+}
+
+/// What the answer to a HEAD request says of a stored response to GET: the response up to date, or
+/// `None` if it is not what the origin has any more (RFC 9111 section 4.3.5).
+#[must_use]
+pub fn head_update(
+    profile: &Profile,
+    entry: &Entry,
+    exchange: &Exchange<'_>,
+) -> Option<Box<Entry>> {
+    if exchange.status != StatusCode::OK || entry.status != StatusCode::OK {
+        return None;
+    }
+    let same = [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH].iter().all(|name| {
+        match exchange.response.get(name) {
+            None => true,
+            Some(new) if *name == header::CONTENT_LENGTH => {
+                new.as_bytes() == entry.body.length().to_string().as_bytes()
+            }
+            Some(new) => entry.headers.get(name) == Some(new),
+        }
+    });
+    if !same {
+        return None;
+    }
+    match updated(profile, entry, exchange) {
+        Freshened::Entry { entry, keep: true } => Some(entry),
+        _ => None,
+    }
+}

@@ -1,0 +1,39 @@
+//! The rules of RFC 9111 and its relatives: what may be stored, for how long, and for whom.
+//!
+//! Nothing here does I/O or asks for the time. [`judge`] says whether a response is stored and turns
+//! its head into a [`Policy`]; [`decide`](fn@decide) says what a stored response is worth to a request;
+//! [`freshen`](fn@freshen) brings it up to date.
+
+mod conditional;
+mod date;
+mod decide;
+mod directives;
+mod freshen;
+mod invalidate;
+mod kept;
+mod list;
+mod policy;
+mod profile;
+mod range;
+mod request;
+mod status;
+mod storing;
+mod vary;
+
+pub(crate) use self::{
+    conditional::{not_modified, validate},
+    invalidate::{is_safe, named_in, targets},
+    range::{Served, content_range, serve},
+    status::{CacheStatus, Forwarded},
+    storing::{judge_for, judge_prompt},
+};
+pub use self::{
+    decide::{Decision, Staleness, decide},
+    directives::{Delta, Directives, Extent},
+    freshen::{Freshened, freshen, head_update},
+    policy::{Flags, Policy},
+    profile::{Audience, Profile, SetCookie},
+    request::Ask,
+    storing::{Exchange, Refusal, Storable, judge},
+    vary::Vary,
+};

@@ -1,0 +1,182 @@
+//! Responses made of what is stored.
+
+use std::{
+    io::{Cursor, Write as _},
+    sync::Arc,
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+
+use crate::{
+    CacheOutcome, CacheResult, Chunks, Entry, Observer, ResponseBody, Time,
+    core::{Core, Wanted},
+    rfc::{CacheStatus, Served, content_range, not_modified, serve},
+};
+
+/// The field of RFC 9211.
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// Fields that describe a body, and so have no place in a 304 (RFC 9110 section 15.4.5).
+const OF_THE_BODY: [HeaderName; 5] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_RANGE,
+];
+
+impl<O: Observer> Core<O> {
+    /// Answers a request with a stored response: all of it, a part, its head, or that it has not
+    /// changed.
+    pub(crate) fn serve<B>(
+        &self,
+        entry: &Arc<Entry>,
+        wanted: &Wanted,
+        request: &HeaderMap,
+        result: CacheResult,
+        now: Time,
+    ) -> Response<ResponseBody<B>> {
+        let whole = |body: Chunks| ResponseBody::stored(body);
+        let mut response = self.head(entry, wanted, request, result, now, whole);
+        if wanted.head {
+            let length = HeaderValue::from(entry.body.length());
+            response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length);
+            *response.body_mut() = ResponseBody::empty();
+        }
+        response
+    }
+
+    /// The same with a body that `whole` makes, unless the request's preconditions or its range call
+    /// for another.
+    pub(crate) fn head<B>(
+        &self,
+        entry: &Arc<Entry>,
+        wanted: &Wanted,
+        request: &HeaderMap,
+        result: CacheResult,
+        now: Time,
+        whole: impl FnOnce(Chunks) -> ResponseBody<B>,
+    ) -> Response<ResponseBody<B>> {
+        let ok = entry.status == StatusCode::OK;
+        let unchanged = ok && wanted.ask.conditional && not_modified(request, entry);
+        let mut headers = entry.headers.clone();
+        let (status, body) = if unchanged {
+            for name in OF_THE_BODY {
+                headers.remove(name);
+            }
+            (StatusCode::NOT_MODIFIED, ResponseBody::empty())
+        } else if (ok || entry.status == StatusCode::PARTIAL_CONTENT)
+            && wanted.ask.range
+            && result != CacheResult::Collapsed
+        {
+            part(entry, request, &mut headers)
+        } else {
+            (entry.status, whole(entry.body.clone()))
+        };
+        let age = entry.policy.age(now);
+        headers.insert(header::AGE, number(age.as_secs()));
+        if let Some(name) = &self.settings.status_name {
+            let status = CacheStatus {
+                hit: matches!(result, CacheResult::Hit | CacheResult::Stale),
+                ttl: Some(ttl(entry, now)),
+                collapsed: result == CacheResult::Collapsed,
+                forwarded: forwarded(result),
+                ..CacheStatus::default()
+            };
+            headers.append(CACHE_STATUS, status.write(name));
+        }
+        let outcome = CacheOutcome::new(result, age);
+        self.answered(&outcome);
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response.extensions_mut().insert(outcome);
+        response
+    }
+
+    /// 504: nothing is stored, and the request wants nothing else (RFC 9111 section 5.2.1.7).
+    pub(crate) fn unsatisfied<B>(&self) -> Response<ResponseBody<B>> {
+        let mut response = Response::new(ResponseBody::empty());
+        *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+        let status = CacheStatus { detail: Some("only-if-cached"), ..CacheStatus::default() };
+        self.tell(&mut response, CacheResult::Unsatisfied, &status);
+        response
+    }
+
+    /// Says in a response from the inner service what the cache had to do with it.
+    pub(crate) fn tell<B>(
+        &self,
+        response: &mut Response<B>,
+        result: CacheResult,
+        status: &CacheStatus,
+    ) {
+        if let Some(name) = &self.settings.status_name {
+            response.headers_mut().append(CACHE_STATUS, status.write(name));
+        }
+        let outcome = CacheOutcome::new(result, std::time::Duration::ZERO);
+        self.answered(&outcome);
+        response.extensions_mut().insert(outcome);
+    }
+}
+
+/// Writes a number on the stack, which saves an allocation over the value's own way.
+fn number(number: u64) -> HeaderValue {
+    let mut text = Cursor::new([0; 20]);
+    // There is room for the largest.
+    let _ = write!(text, "{number}");
+    let end = usize::try_from(text.position()).unwrap_or_default();
+    let digits = text.get_ref().get(..end).unwrap_or_default();
+    HeaderValue::from_bytes(digits).unwrap_or_else(|_| HeaderValue::from(number))
+}
+
+const fn forwarded(result: CacheResult) -> Option<crate::rfc::Forwarded> {
+    match result {
+        CacheResult::Revalidated => Some(crate::rfc::Forwarded::Stale),
+        CacheResult::Collapsed => Some(crate::rfc::Forwarded::UriMiss),
+        _ => None,
+    }
+}
+
+fn ttl(entry: &Entry, now: Time) -> i64 {
+    let secs = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    secs(entry.policy.lifetime()).saturating_sub(secs(entry.policy.age(now)))
+}
+
+/// What a request for a part gets of a stored response, which may be a part itself; `None` if that has
+/// not what is asked for.
+pub(crate) fn cut(entry: &Entry, request: &HeaderMap) -> Option<Served> {
+    if entry.status != StatusCode::PARTIAL_CONTENT {
+        return serve(request, &entry.headers, &entry.body, None, entry.body.length());
+    }
+    let (span, total) = content_range(entry.headers.get(header::CONTENT_RANGE)?.as_bytes())?;
+    // The stored length may be announced wrongly; what is not there is not served.
+    serve(request, &entry.headers, &entry.body, Some(span), total)
+}
+
+/// The part that is asked for; the whole if none that counts.
+fn part<B>(
+    entry: &Entry,
+    request: &HeaderMap,
+    headers: &mut HeaderMap,
+) -> (StatusCode, ResponseBody<B>) {
+    match cut(entry, request) {
+        Some(Served::Part(parts)) => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(parts.body.length()));
+            if let Some(value) = parts.content_range {
+                headers.insert(header::CONTENT_RANGE, value);
+            }
+            if let Some(value) = parts.content_type {
+                headers.insert(header::CONTENT_TYPE, value);
+            }
+            (StatusCode::PARTIAL_CONTENT, ResponseBody::stored(parts.body))
+        }
+        Some(Served::Unsatisfiable(value)) => {
+            for name in OF_THE_BODY {
+                headers.remove(name);
+            }
+            headers.insert(header::CONTENT_RANGE, value);
+            (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::empty())
+        }
+        Some(Served::Whole) | None => (entry.status, ResponseBody::stored(entry.body.clone())),
+    }
+}
