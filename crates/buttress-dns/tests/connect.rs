@@ -299,3 +299,32 @@ async fn it_is_a_resolver_of_reqwests_client() {
     let failed = client.get("http://a..b/").send().await.unwrap_err();
     assert!(failed.is_builder() || failed.is_connect());
 }
+
+#[tokio::test]
+async fn under_a_name_that_rotates_a_connection_is_kept_for_several_answers() {
+    let (one, _other) = Server::two().await;
+    let fake = Fake::new(|_, _| Say::Never);
+    v4_of(&fake, &["127.0.0.1"], 1);
+    let dns = dns(&fake);
+    let connector = HttpConnector::new_with_resolver(dns.clone());
+    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let mut client = RetireLayer::new(dns.clone()).after(3).layer(client);
+    let port = one.address.port();
+    let response = client.call(asked("a.example", port)).await.unwrap();
+    assert_eq!(text(response).await, "127.0.0.1");
+    // Two answers with the other part, then the first one again, and so on.
+    for part in ["127.0.0.2", "127.0.0.2", "127.0.0.1", "127.0.0.2", "127.0.0.2"] {
+        v4_of(&fake, &[part], 1);
+        let before = fake.asked("a.example", Family::V4);
+        dns.expire();
+        drop(dns.resolve("a.example").await);
+        while fake.asked("a.example", Family::V4) == before
+            || look(&dns, "a.example").await.unwrap() != [part]
+        {
+            tokio::task::yield_now().await;
+        }
+        let response = client.call(asked("a.example", port)).await.unwrap();
+        assert_eq!(text(response).await, "127.0.0.1");
+    }
+    assert_eq!(one.connections.load(Ordering::Relaxed), 1);
+}
