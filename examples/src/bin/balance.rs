@@ -117,9 +117,10 @@ async fn main() -> Result<(), BoxError> {
 
     let east = Named::start("east", address).await?;
     println!("east is back");
-    // As soon as its time is over, a call will try it.
+    // When its time is over, a call will try it: at once if that call can be made again, and half as
+    // long again later if not.
     if let Some(left) = set.snapshot()[1].out_for {
-        sleep(left).await;
+        sleep(left + LEFT_ALONE / 2).await;
     }
     call(&client, 300).await?;
     show(&set);
