@@ -12,6 +12,8 @@ use crate::{
 
 /// After how many milliseconds it is looked again whether a backup is needed.
 const LOOK: u64 = 1_000;
+/// The success rate of an endpoint to which a failed call may go again while others are full.
+const DOES_WELL: f32 = 0.8;
 
 impl<P: Pick> Core<P> {
     /// The same as [`Balancer::lease`], for whoever has no copy of the table at hand.
@@ -154,11 +156,36 @@ impl<P: Pick> Core<P> {
         now: Moment,
     ) -> Result<Lease, Unavailable> {
         match self.choose_strictly(table, ask, seed, now) {
-            // One that was tried and has room serves better than a wait for one that was not.
-            Err(Unavailable::Tried | Unavailable::Full) if ask.lenient && ask.tried.is_some() => {
-                self.choose_strictly(table, &Ask { tried: None, ..*ask }, seed, now)
+            Err(reason) if ask.lenient && ask.tried.is_some() => {
+                self.choose_leniently(table, ask, seed, now, reason)
             }
             chosen => chosen,
+        }
+    }
+
+    /// One that was tried, where no other is to be had: any, if all were tried; else one that does well
+    /// apart from that and has room, which serves better than a wait for the others.
+    #[cold]
+    fn choose_leniently(
+        &self,
+        table: &Table<P::Table>,
+        ask: &Ask<'_>,
+        seed: u64,
+        now: Moment,
+        reason: Unavailable,
+    ) -> Result<Lease, Unavailable> {
+        match reason {
+            Unavailable::Tried => {
+                self.choose_strictly(table, &Ask { tried: None, ..*ask }, seed, now)
+            }
+            Unavailable::Full => {
+                let all = table.levels.iter().flat_map(|level| &level.candidates);
+                let does_well = |candidate: &&Candidate| candidate.success_rate(now) >= DOES_WELL;
+                let free = all.filter(|candidate| !candidate.node().is_full());
+                let least = free.filter(does_well).min_by_key(|candidate| candidate.in_flight());
+                least.and_then(|least| self.take(least, Kind::Plain, now)).ok_or(reason)
+            }
+            _ => Err(reason),
         }
     }
 
