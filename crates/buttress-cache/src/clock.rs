@@ -5,7 +5,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::Instant;
@@ -23,9 +23,20 @@ pub(crate) fn now() -> Time {
         OFFSET.store(wall(), Ordering::Relaxed);
         Instant::now()
     });
-    let passed = millis(Instant::now().saturating_duration_since(base));
-    Time::from_millis(OFFSET.load(Ordering::Relaxed).saturating_add(passed))
+    let (now, offset) = (Instant::now(), OFFSET.load(Ordering::Relaxed));
+    // Each paused clock goes its own way: the one that was read first may be ahead of this one.
+    Time::from_millis(match now.checked_duration_since(base) {
+        Some(passed) => offset.saturating_add(millis(passed)),
+        // Rounded up, so that a second is one on either side.
+        None => {
+            let ahead = base.saturating_duration_since(now);
+            offset.saturating_sub(millis(ahead.saturating_add(ALMOST)))
+        }
+    })
 }
+
+/// A nanosecond less than a millisecond.
+const ALMOST: Duration = Duration::from_nanos(999_999);
 
 /// Catches up with the wall clock if that is well ahead; called where a response is waited for.
 pub(crate) fn adjust() {
