@@ -1,5 +1,7 @@
 //! Entries to store, and short words for what is done with them.
 
+#![allow(dead_code, reason = "no test program uses all of it")]
+
 use std::{sync::Arc, time::Duration};
 
 use buttress_cache::{
