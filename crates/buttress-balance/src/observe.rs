@@ -48,7 +48,9 @@ impl<P: Pick> Core<P> {
             learned.learn(lease, observation, now);
         }
         self.policy.observe(lease.candidate(), observation, now);
-        self.hold(lease, observation, now);
+        if !good {
+            self.hold(lease, observation, now);
+        }
         match observation.verdict {
             Verdict::Success => self.succeeded(lease, now),
             Verdict::Failure => self.failed(lease, now),
@@ -58,11 +60,12 @@ impl<P: Pick> Core<P> {
         }
     }
 
+    #[cold]
     fn hold(&self, lease: &Lease, observation: &Observation, now: Moment) {
         let asked = observation.hold.or(observation.spare);
         let (Some(time), Some(most)) = (asked, self.health.max_hold) else { return };
         let time = time.min(most);
-        if time.is_zero() || observation.verdict == Verdict::Success || self.is_alone() {
+        if time.is_zero() || self.is_alone() {
             return;
         }
         let node = lease.candidate().node();
