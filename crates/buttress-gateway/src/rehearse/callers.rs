@@ -56,6 +56,7 @@ pub async fn send_traffic<R: Route>(
     let tally = Arc::new(Mutex::new(Tally::new(schedule)));
     let route = Arc::new(route);
     let start = Instant::now();
+    provider.begin(start);
     let mut callers = JoinSet::new();
     for number in 0..parameters.traffic.callers {
         let draws = Draws::new(parameters.seed, Stream::Caller(number));
@@ -74,9 +75,10 @@ pub async fn send_traffic<R: Route>(
         }
     };
     wait_until(schedule.warm_up).await;
-    let before = provider.requests();
+    let (requests, usage) = (provider.requests(), provider.usage());
     wait_until(schedule.total()).await;
-    let requests = provider.requests() - before;
+    let requests = provider.requests() - requests;
+    let usage = provider.usage().since(usage);
 
     // Callers never stop by themselves; a run with fewer of them would be another run.
     if callers.try_join_next().is_some() {
@@ -85,7 +87,7 @@ pub async fn send_traffic<R: Route>(
     callers.shutdown().await;
     let tally = Arc::into_inner(tally).ok_or(Error::CallerDied)?;
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let figures = tally.figures(requests).ok_or(Error::NoCalls(label))?;
+    let figures = tally.figures(requests, usage).ok_or(Error::NoCalls(label))?;
     Ok(Side { figures, broken: tally.broken(), timeline: tally.into_timeline() })
 }
 

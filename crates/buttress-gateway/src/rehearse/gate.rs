@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    iter::Sum,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,6 +11,32 @@ use tokio::{
     sync::oneshot,
     time::{Instant, sleep_until},
 };
+
+/// What a gate had to give, and what was taken of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Time for which there were slots, one after the other.
+    pub offered: Duration,
+    /// Time of it for which they were taken.
+    pub taken: Duration,
+}
+
+impl Usage {
+    /// What came after `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self { offered: self.offered - before.offered, taken: self.taken - before.taken }
+    }
+}
+
+impl Sum for Usage {
+    fn sum<I: Iterator<Item = Self>>(usages: I) -> Self {
+        usages.fold(Self::default(), |sum, usage| Self {
+            offered: sum.offered + usage.offered,
+            taken: sum.taken + usage.taken,
+        })
+    }
+}
 
 /// A number of slots with a bounded queue before them; both can change while calls hold them.
 #[derive(Debug)]
@@ -22,12 +49,25 @@ struct State {
     slots: usize,
     places: usize,
     serving: usize,
+    usage: Usage,
+    /// Up to when `usage` counts.
+    counted: Instant,
     next_ticket: u64,
     /// Each hears since when its slot is free.
     waiting: VecDeque<(u64, oneshot::Sender<Instant>)>,
 }
 
 impl State {
+    /// Counts what was used until now. Slots that are lost while they are held are none.
+    fn count(&mut self) {
+        let now = Instant::now();
+        let past = now - self.counted;
+        let times = |slots: usize| past * u32::try_from(slots).unwrap_or(u32::MAX);
+        self.usage.offered += times(self.slots);
+        self.usage.taken += times(self.slots.min(self.serving));
+        self.counted = now;
+    }
+
     /// Gives the free slots to those who wait longest.
     fn promote(&mut self, free_since: Instant) {
         while self.serving < self.slots {
@@ -47,8 +87,15 @@ impl Gate {
     /// Makes a gate with `slots` slots and `places` places in the queue.
     #[must_use]
     pub fn new(slots: usize, places: usize) -> Arc<Self> {
-        let state =
-            State { slots, places, serving: 0, next_ticket: 0, waiting: VecDeque::default() };
+        let state = State {
+            slots,
+            places,
+            serving: 0,
+            usage: Usage::default(),
+            counted: Instant::now(),
+            next_ticket: 0,
+            waiting: VecDeque::default(),
+        };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
@@ -60,6 +107,7 @@ impl Gate {
         state.next_ticket += 1;
         let (turn, receiver) = oneshot::channel();
         if state.serving < state.slots && state.waiting.is_empty() {
+            state.count();
             state.serving += 1;
             // Its turn has come: the receiver is in this scope and hears.
             let _ = turn.send(arrived);
@@ -74,6 +122,7 @@ impl Gate {
     /// Changes the number of slots and of places; whoever holds or waits for one keeps it.
     pub fn resize(&self, slots: usize, places: usize) {
         let mut state = self.lock();
+        state.count();
         state.slots = slots;
         state.places = places;
         state.promote(Instant::now());
@@ -91,8 +140,17 @@ impl Gate {
         self.lock().waiting.len()
     }
 
+    /// What was there and what was taken of it since the gate was made.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let mut state = self.lock();
+        state.count();
+        state.usage
+    }
+
     fn release(&self, free_since: Instant) {
         let mut state = self.lock();
+        state.count();
         state.serving -= 1;
         state.promote(free_since);
     }
@@ -133,6 +191,7 @@ impl Drop for Ticket {
             state.waiting.remove(place);
             return;
         }
+        state.count();
         state.serving -= 1;
         state.promote(Instant::now());
     }
@@ -170,6 +229,7 @@ impl Drop for Slot {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
     use tokio_test::{assert_pending, assert_ready, task};
 
     use super::*;
@@ -237,6 +297,21 @@ mod tests {
         gate.resize(2, 2);
         let _slot = assert_ready!(third.poll());
         assert_eq!((gate.serving(), gate.waiting()), (2, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_taken_of_the_slots_is_counted() {
+        let gate = Gate::new(2, 1);
+        let _held = gate.enter().unwrap().turn().await;
+        sleep(Duration::from_secs(1)).await;
+        let (offered, taken) = (Duration::from_secs(2), Duration::from_secs(1));
+        assert_eq!(gate.usage(), Usage { offered, taken });
+        let _other = gate.enter().unwrap().turn().await;
+        let before = gate.usage();
+        gate.resize(1, 1);
+        sleep(Duration::from_secs(3)).await;
+        let (offered, taken) = (Duration::from_secs(3), Duration::from_secs(3));
+        assert_eq!(gate.usage().since(before), Usage { offered, taken });
     }
 
     #[tokio::test(start_paused = true)]

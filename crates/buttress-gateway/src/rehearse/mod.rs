@@ -39,7 +39,7 @@ pub use self::{
     buttressed::Buttressed,
     callers::{Side, send_traffic},
     error::Error,
-    gate::{Gate, Slot, Ticket},
+    gate::{Gate, Slot, Ticket, Usage},
     lookup::Lookup,
     naive::Naive,
     names::NameServer,

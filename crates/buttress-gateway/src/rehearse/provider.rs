@@ -18,14 +18,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
+    sync::watch,
     task::JoinSet,
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
     answers::{self, AnswerBody},
     draws::{Draws, ServiceTime, Stream},
-    gate::Gate,
+    gate::{Gate, Usage},
     parameters::{BusySpells, ServerParameters},
 };
 
@@ -42,6 +43,7 @@ const MAX_REQUEST: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Provider {
     endpoints: Vec<Arc<Endpoint>>,
+    begun: watch::Sender<Option<Instant>>,
     tasks: JoinSet<()>,
 }
 
@@ -53,14 +55,16 @@ impl Provider {
     ///
     /// If a port cannot be had, or the service time is none (its mean zero, or its variation negative or not finite).
     pub fn start(server: &ServerParameters, endpoints: u64, seed: u64) -> io::Result<Self> {
-        let mut provider = Self { endpoints: Vec::new(), tasks: JoinSet::new() };
+        let begun = watch::Sender::new(None);
+        let mut provider = Self { endpoints: Vec::new(), begun, tasks: JoinSet::new() };
         for number in 0..endpoints {
             let listener = listen()?;
             let endpoint = Arc::new(Endpoint::new(server, number, seed, listener.local_addr()?)?);
             provider.tasks.spawn(Arc::clone(&endpoint).accept(listener));
             if let Some(spells) = server.busy.clone() {
                 let draws = Draws::new(seed, Stream::Busy(number));
-                provider.tasks.spawn(Arc::clone(&endpoint).fall_busy(spells, draws));
+                let begun = provider.begun.subscribe();
+                provider.tasks.spawn(Arc::clone(&endpoint).fall_busy(begun, spells, draws));
             }
             provider.endpoints.push(endpoint);
         }
@@ -71,6 +75,22 @@ impl Provider {
     #[must_use]
     pub fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints
+    }
+
+    /// Says that traffic has begun: the first calm of each endpoint lasts from `start` on, however
+    /// long everything else took to get ready. Only the first time counts.
+    pub fn begin(&self, start: Instant) {
+        self.begun.send_if_modified(|begun| {
+            let first = begun.is_none();
+            begun.get_or_insert(start);
+            first
+        });
+    }
+
+    /// What all slots together had to give so far, and what was taken of it.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.endpoints.iter().map(|endpoint| endpoint.gate.usage()).sum()
     }
 
     /// How many requests have reached the endpoints, refused ones included.
@@ -193,12 +213,23 @@ impl Endpoint {
         self.draws.lock().unwrap_or_else(PoisonError::into_inner).time(&self.service_time)
     }
 
-    async fn fall_busy(self: Arc<Self>, spells: BusySpells, mut draws: Draws) {
+    async fn fall_busy(
+        self: Arc<Self>,
+        mut begun: watch::Receiver<Option<Instant>>,
+        spells: BusySpells,
+        mut draws: Draws,
+    ) {
         let (slots, queue) = (self.server.slots, self.server.queue);
+        let begun = begun.wait_for(Option::is_some).await.map(|begun| *begun);
+        // An error: the provider is gone, and this task with it.
+        let Ok(Some(mut change)) = begun else { return };
         loop {
-            sleep(draws.exponential(spells.calm_mean)).await;
+            // On from when it was due: what timers are late by must not add up.
+            change += draws.exponential(spells.calm_mean);
+            sleep_until(change).await;
             self.gate.resize(remaining(slots, spells.lost), remaining(queue, spells.lost));
-            sleep(draws.exponential(spells.spell_mean)).await;
+            change += draws.exponential(spells.spell_mean);
+            sleep_until(change).await;
             self.gate.resize(slots, queue);
         }
     }

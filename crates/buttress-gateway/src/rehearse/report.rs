@@ -118,6 +118,7 @@ impl Report {
             // Shown only; far below 2^52.
             f64::from(u32::try_from(side.server_requests).unwrap_or(u32::MAX))
         });
+        line("slots of the servers in use", &Unit::Percent, |side| side.slots_taken_pct);
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -170,6 +171,7 @@ mod tests {
             server_requests,
             availability_pct: 100.0 - failed_pct,
             calls: 4_100,
+            slots_taken_pct: 98.5,
         }
     }
 

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{
+    gate::Usage,
     parameters::Schedule,
     route::{CallOutcome, Ending},
     timeline::Timeline,
@@ -81,9 +82,9 @@ impl Tally {
     }
 
     /// The figures of the measured window, in which `server_requests` requests reached the
-    /// servers. `None` if no call ended in it.
+    /// servers, and `slots` is what there was of slots and was taken. `None` if no call ended in it.
     #[must_use]
-    pub fn figures(&self, server_requests: u64) -> Option<Figures> {
+    pub fn figures(&self, server_requests: u64, slots: Usage) -> Option<Figures> {
         if self.calls == 0 {
             return None;
         }
@@ -102,6 +103,9 @@ impl Tally {
             server_requests,
             availability_pct: rounded(100.0 * ratio_base(self.in_time) / calls),
             calls: self.calls,
+            slots_taken_pct: rounded(
+                100.0 * slots.taken.as_secs_f64() / slots.offered.as_secs_f64().max(f64::MIN_POSITIVE),
+            ),
         })
     }
 
@@ -150,6 +154,10 @@ pub struct Figures {
     pub availability_pct: f64,
     /// Calls.
     pub calls: u64,
+    /// Share of the time of the servers' slots that was taken, in percent: at 100, no client could
+    /// have had more answers. Shown to people only.
+    #[serde(skip)]
+    pub slots_taken_pct: f64,
 }
 
 #[cfg(test)]
@@ -162,6 +170,10 @@ mod tests {
             measured: Duration::from_secs(10),
             deadline: Duration::from_secs(5),
         })
+    }
+
+    fn usage() -> Usage {
+        Usage { offered: Duration::from_secs(4), taken: Duration::from_secs(3) }
     }
 
     fn seconds(seconds: f64) -> Duration {
@@ -179,7 +191,7 @@ mod tests {
         tally.record(seconds(19.999), seconds(3.0), CallOutcome::new(Ending::Refused, 13));
         tally.record(seconds(20.0), seconds(100.0), good(9));
 
-        let figures = tally.figures(77).unwrap();
+        let figures = tally.figures(77, usage()).unwrap();
         assert_eq!(figures.calls, 4);
         assert!((figures.mean_s - 3.0).abs() < 1e-9);
         assert!((figures.p50_s - 2.0).abs() < 0.01);
@@ -189,6 +201,7 @@ mod tests {
         assert!((figures.retries_per_call - 3.5).abs() < 1e-9);
         assert!((figures.availability_pct - 50.0).abs() < 1e-9);
         assert_eq!(figures.server_requests, 77);
+        assert!((figures.slots_taken_pct - 75.0).abs() < 1e-9);
         assert_eq!(tally.ended(), 6);
         assert_eq!(tally.broken(), 0);
     }
@@ -197,14 +210,14 @@ mod tests {
     fn an_answer_at_the_deadline_is_in_time() {
         let mut tally = tally();
         tally.record(seconds(15.0), seconds(5.0), CallOutcome::new(Ending::Answered, 1));
-        assert!((tally.figures(1).unwrap().availability_pct - 100.0).abs() < 1e-9);
+        assert!((tally.figures(1, usage()).unwrap().availability_pct - 100.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_window_without_calls_has_no_figures() {
         let mut tally = tally();
         tally.record(seconds(1.0), seconds(1.0), CallOutcome::new(Ending::Answered, 1));
-        assert_eq!(tally.figures(5), None);
+        assert_eq!(tally.figures(5, usage()), None);
     }
 
     #[test]
@@ -212,13 +225,13 @@ mod tests {
         let mut tally = tally();
         tally.record(seconds(11.0), seconds(1.0), CallOutcome::new(Ending::Broken, 1));
         assert_eq!(tally.broken(), 1);
-        assert!((tally.figures(1).unwrap().failed_pct - 100.0).abs() < 1e-9);
+        assert!((tally.figures(1, usage()).unwrap().failed_pct - 100.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_latency_beyond_the_histogram_is_kept_at_its_end() {
         let mut tally = tally();
         tally.record(seconds(11.0), Duration::MAX / 4, CallOutcome::new(Ending::Answered, 1));
-        assert!((tally.figures(1).unwrap().p99_s - 3600.0).abs() < 10.0);
+        assert!((tally.figures(1, usage()).unwrap().p99_s - 3600.0).abs() < 10.0);
     }
 }
