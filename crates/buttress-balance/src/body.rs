@@ -90,8 +90,9 @@ pin_project! {
 }
 
 impl<B: Body, P: Pick> ResponseBody<B, P> {
-    pub(crate) fn new(body: B, held: Held<P>, grpc: bool) -> Self {
-        let held = (!body.is_end_stream()).then_some(held);
+    /// The body of an answer whose call still counts, if it is `held`.
+    pub(crate) fn new(body: B, held: Option<Held<P>>, grpc: bool) -> Self {
+        let held = held.filter(|_| !body.is_end_stream());
         Self { body, held, grpc }
     }
 }

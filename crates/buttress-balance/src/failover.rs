@@ -26,7 +26,9 @@ pub enum On {
 /// ([`CloneBody`]). `CONNECT` and upgrades never go on.
 ///
 /// No endpoint is tried twice by this layer, and when there is no other one the last answer is
-/// returned. (Where a retry outside counts attempts along, [`Attempts`](buttress_core::Attempts)
+/// returned. While the others have as many calls in flight as they may have, the call waits
+/// [in line](crate::BalanceLayer::queue), before the calls that began after it, and its last answer is
+/// returned if that takes too long. (Where a retry outside counts attempts along, [`Attempts`](buttress_core::Attempts)
 /// remembers 64 endpoints for both.)
 #[must_use]
 #[derive(Clone, Debug)]
@@ -108,6 +110,10 @@ impl NextUpstream {
 
     pub(crate) const fn most(&self) -> u32 {
         self.tries.get()
+    }
+
+    pub(crate) const fn time(&self) -> Option<Duration> {
+        self.within
     }
 
     pub(crate) fn in_time(&self, gone: Duration) -> bool {

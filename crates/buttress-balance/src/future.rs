@@ -17,6 +17,7 @@ use crate::{
     Observer, Pick, ResponseBody,
     call::{Call, Sent, Step},
     failover::Bodies,
+    next::Kept,
     target::Link,
 };
 
@@ -26,33 +27,35 @@ pin_project! {
     /// Dropping it at any point gives back the place at the endpoint, or in line, and lets another
     /// call try an ejected endpoint if this one was to do so.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<L, P: Pick, O, M, B, F> {
+    pub struct ResponseFuture<L, P: Pick, O, M, B, F, RB> {
         #[pin]
-        state: State<F>,
+        state: State<F, RB>,
         call: Call<L, P, O, M, B>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F> {
+    enum State<F, RB> {
         // The call waits for an endpoint, or has one.
         Placing,
         // The endpoint's service is asked to become ready.
         Sending,
         // An attempt is under way.
         Called { #[pin] future: F },
+        // The next endpoint is full; the answer of the last one is kept, boxed because few calls wait.
+        Waiting { kept: Option<Box<Kept<RB>>> },
         Done,
     }
 }
 
-impl<L, P: Pick, O, M, B, F> ResponseFuture<L, P, O, M, B, F> {
+impl<L, P: Pick, O, M, B, F, RB> ResponseFuture<L, P, O, M, B, F, RB> {
     pub(crate) const fn new(call: Call<L, P, O, M, B>) -> Self {
         Self { state: State::Placing, call }
     }
 }
 
-impl<S, L, P, O, M, B, RB> Future for ResponseFuture<L, P, O, M, B, S::Future>
+impl<S, L, P, O, M, B, RB> Future for ResponseFuture<L, P, O, M, B, S::Future, RB>
 where
     L: Link<Service = S>,
     S: Service<Request<B>, Response = Response<RB>>,
@@ -86,16 +89,25 @@ where
                     Sent::NotReady(error) => call.settle(Err(error), true),
                     Sent::Refused(error) => break Err(error),
                 },
-                // Called => Sending | Done
+                // Called => Sending | Waiting | Done
                 StateProj::Called { future } => {
                     let result = ready!(future.poll(cx)).map_err(Into::into);
                     call.settle(result, false)
+                }
+                // Waiting => Sending | Done
+                StateProj::Waiting { kept } => {
+                    let found = ready!(call.poll_next(cx));
+                    match kept.take() {
+                        Some(kept) if !found => break call.give(*kept),
+                        _ => Step::Again,
+                    }
                 }
                 StateProj::Done => return Poll::Pending,
             };
             match step {
                 Step::Return(result) => break result,
                 Step::Again => this.state.set(State::Sending),
+                Step::Wait(kept) => this.state.set(State::Waiting { kept: Some(kept) }),
             }
         };
         // What the last attempt holds is let go before the caller goes on.
@@ -104,12 +116,13 @@ where
     }
 }
 
-impl<L, P: Pick, O, M, B, F> fmt::Debug for ResponseFuture<L, P, O, M, B, F> {
+impl<L, P: Pick, O, M, B, F, RB> fmt::Debug for ResponseFuture<L, P, O, M, B, F, RB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Placing => "Placing",
             State::Sending => "Sending",
             State::Called { .. } => "Called",
+            State::Waiting { .. } => "Waiting",
             State::Done => "Done",
         };
         f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()

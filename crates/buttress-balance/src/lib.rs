@@ -126,6 +126,7 @@ mod layer;
 mod lease;
 mod limit;
 mod load;
+mod next;
 mod node;
 mod observe;
 mod observer;

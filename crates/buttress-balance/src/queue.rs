@@ -1,16 +1,14 @@
 //! The line of callers that wait for a place at any endpoint: first come, first served.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::Waker,
-};
+use std::{collections::VecDeque, task::Waker};
 
-/// Only the head of the line looks for a place. It is woken when a call ends or the set changes;
-/// when it leaves, the next one is woken and looks in turn, so that no place stays unused.
+use super::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
+
+/// The head of the line looks for a place. It is woken when a call ends or the set changes; when it
+/// leaves, the next one is woken and looks in turn, so that no place stays unused.
+///
+/// A place may be of no use to the head, which was refused there before. It then lets the next one
+/// look, and keeps its own place.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     length: AtomicUsize,
@@ -25,13 +23,29 @@ struct Waiters {
 
 #[derive(Debug)]
 struct Waiter {
-    number: u64,
+    ticket: Ticket,
+    /// Whether what is free is of no use to it.
+    passes: bool,
     waker: Option<Waker>,
 }
 
-/// A number in the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket(u64);
+/// A place in the line: behind all whose calls began earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket {
+    since: u64,
+    number: u64,
+}
+
+impl Waiters {
+    fn find(&self, ticket: Ticket) -> Option<usize> {
+        self.line.binary_search_by_key(&ticket, |waiter| waiter.ticket).ok()
+    }
+
+    /// Takes a waker, so that it is called once until its owner has looked.
+    fn waker_at(&mut self, at: usize) -> Option<Waker> {
+        self.line.get_mut(at).and_then(|waiter| waiter.waker.take())
+    }
+}
 
 impl Line {
     /// How many stand in line.
@@ -39,57 +53,71 @@ impl Line {
         self.length.load(Ordering::SeqCst)
     }
 
-    /// A place at the end, if fewer than `most` wait.
-    pub(crate) fn join(&self, most: usize) -> Option<Ticket> {
+    /// A place for a call that began at `since`, if fewer than `most` wait.
+    pub(crate) fn join(&self, most: usize, since: u64) -> Option<Ticket> {
         let mut waiters = self.lock();
         if waiters.line.len() >= most {
             return None;
         }
-        let number = waiters.next;
+        let ticket = Ticket { since, number: waiters.next };
         waiters.next += 1;
-        waiters.line.push_back(Waiter { number, waker: None });
+        // At the end, but for a call that was refused elsewhere and is older than who came since.
+        let at = waiters.line.iter().rposition(|waiter| waiter.ticket < ticket);
+        let waiter = Waiter { ticket, passes: false, waker: None };
+        waiters.line.insert(at.map_or(0, |before| before + 1), waiter);
         // Before the caller looks for a place: see `Load::take`.
         self.length.store(waiters.line.len(), Ordering::SeqCst);
-        Some(Ticket(number))
+        Some(ticket)
     }
 
     /// Whether it is this caller's turn to look; `waker` is called when it may be, or may succeed.
     pub(crate) fn poll(&self, ticket: Ticket, waker: &Waker) -> bool {
         let mut waiters = self.lock();
-        let at = waiters.line.binary_search_by_key(&ticket.0, |waiter| waiter.number);
-        let Ok(at) = at else { return true };
-        match &mut waiters.line[at].waker {
+        let Some(at) = waiters.find(ticket) else { return true };
+        let waiter = &mut waiters.line[at];
+        waiter.passes = false;
+        match &mut waiter.waker {
             Some(old) => old.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
-        at == 0
+        waiters.line.iter().take(at).all(|before| before.passes)
+    }
+
+    /// Lets the next one look: what is free is of no use to this caller.
+    pub(crate) fn pass(&self, ticket: Ticket) {
+        let mut waiters = self.lock();
+        let Some(at) = waiters.find(ticket) else { return };
+        waiters.line[at].passes = true;
+        let waker = waiters.waker_at(at + 1);
+        drop(waiters);
+        waker.inspect(Waker::wake_by_ref);
     }
 
     /// Gives the place up and lets the next one look.
     pub(crate) fn leave(&self, ticket: Ticket) {
         let mut waiters = self.lock();
-        if let Ok(at) = waiters.line.binary_search_by_key(&ticket.0, |waiter| waiter.number) {
+        if let Some(at) = waiters.find(ticket) {
             waiters.line.remove(at);
             self.length.store(waiters.line.len(), Ordering::SeqCst);
         }
-        let waker = waiters.line.front_mut().and_then(|head| head.waker.take());
+        let waker = waiters.waker_at(0);
         drop(waiters);
         waker.inspect(Waker::wake_by_ref);
     }
 
     /// A call ended. One load where nobody waits.
     pub(crate) fn released(&self) {
-        if self.length.load(Ordering::SeqCst) > 0 {
+        if self.len() > 0 {
             self.wake();
         }
     }
 
     /// Lets the head of the line look.
     pub(crate) fn wake(&self) {
-        if self.length.load(Ordering::SeqCst) == 0 {
+        if self.len() == 0 {
             return;
         }
-        let waker = self.lock().line.front_mut().and_then(|head| head.waker.take());
+        let waker = self.lock().waker_at(0);
         waker.inspect(Waker::wake_by_ref);
     }
 

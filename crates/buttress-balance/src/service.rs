@@ -65,7 +65,7 @@ where
 {
     type Response = Response<ResponseBody<RB, P>>;
     type Error = BoxError;
-    type Future = ResponseFuture<L, P, O, M, B, S::Future>;
+    type Future = ResponseFuture<L, P, O, M, B, S::Future, RB>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))

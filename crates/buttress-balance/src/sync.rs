@@ -1,4 +1,7 @@
-//! The primitives that the in-flight count and the health word stand on; the loom test puts loom's
-//! in their place.
+//! The primitives that the in-flight count, the line and the health word stand on; the loom tests put
+//! loom's in their place.
 
-pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};

@@ -34,14 +34,14 @@ pub(crate) struct Wait<P: Pick> {
 }
 
 impl<P: Pick> Wait<P> {
-    /// Joins the line; `None` if it is full.
-    pub(crate) fn join(core: &Arc<Core<P>>, queue: Queue, now: Moment) -> Option<Self> {
+    /// Joins the line for a call that began at `started`; `None` if it is full.
+    pub(crate) fn join(core: &Arc<Core<P>>, queue: Queue, started: Moment) -> Option<Self> {
         // A set that does not change needs no runtime, and without one there is no timer to wait by.
         if queue.timeout.is_zero() || Handle::try_current().is_err() {
             return None;
         }
-        let ticket = core.set().pulse().line.join(queue.most)?;
-        let until = now.after(queue.timeout);
+        let ticket = core.set().pulse().line.join(queue.most, started.as_micros())?;
+        let until = started.after(queue.timeout);
         let sleep = Box::pin(sleep_until(core.set().instant(until)));
         Some(Self { core: Arc::clone(core), ticket, until, timeout: queue.timeout, sleep })
     }
@@ -71,8 +71,11 @@ impl<P: Pick> Wait<P> {
                 let refused = || BalanceError::unavailable(reason, Some(self.timeout));
                 return Poll::Ready(insistent.ok_or_else(refused));
             }
-            if reason == Unavailable::Ejected {
+            if matches!(reason, Unavailable::Ejected | Unavailable::Tried) {
                 return Poll::Ready(Err(BalanceError::unavailable(reason, None)));
+            }
+            if turn && ask.tried.is_some() && self.core.table.load().has_room() {
+                pulse.line.pass(self.ticket);
             }
             let due = match reason {
                 // Whoever looks after the set may just be about to make the appointment.

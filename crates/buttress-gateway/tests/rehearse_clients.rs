@@ -42,7 +42,7 @@ async fn the_naive_client_hammers_a_full_server_and_the_layers_spare_it() {
     let before = send(stage.naive().unwrap(), &stage, &parameters).await;
     stage.strike().await;
     let stage = Stage::set(&parameters, 1).await.unwrap();
-    let after = send(stage.buttressed().unwrap(), &stage, &parameters).await;
+    let after = send(stage.buttressed().await.unwrap(), &stage, &parameters).await;
     stage.strike().await;
 
     assert_eq!((before.broken, after.broken), (0, 0));
@@ -69,7 +69,7 @@ async fn a_free_server_answers_both_clients_at_the_first_attempt() {
     let stage = Stage::set(&small(), 1).await.unwrap();
     let answered = CallOutcome::new(Ending::Answered, 1);
     assert_eq!(stage.naive().unwrap().chat(CALL).await, answered);
-    assert_eq!(stage.buttressed().unwrap().chat(CALL).await, answered);
+    assert_eq!(stage.buttressed().await.unwrap().chat(CALL).await, answered);
     assert_eq!(stage.provider().requests(), 2);
 }
 
@@ -78,7 +78,7 @@ async fn where_prompts_repeat_one_that_was_answered_does_not_reach_the_server_ag
     let mut parameters = small();
     parameters.traffic.repeat = 0.2;
     let stage = Stage::set(&parameters, 1).await.unwrap();
-    let client = stage.buttressed().unwrap();
+    let client = stage.buttressed().await.unwrap();
     let answered = CallOutcome::new(Ending::Answered, 1);
     let other = Bytes::from_static(br#"{"model":"busy-chat","messages":[{"content":"other"}]}"#);
     for body in [CALL, CALL, other.clone(), CALL, other] {
@@ -94,7 +94,7 @@ async fn the_buttress_client_counts_its_attempts() {
     parameters.server.service_mean = Duration::from_millis(1_200);
     parameters.server.service_variation = 0.0;
     let stage = Stage::set(&parameters, 1).await.unwrap();
-    let client = stage.buttressed().unwrap();
+    let client = stage.buttressed().await.unwrap();
     let gate = stage.provider().endpoints()[0].gate();
     let (first, second) = tokio::join!(client.chat(CALL), async {
         let served = async {
@@ -158,7 +158,7 @@ async fn over_several_endpoints_only_the_buttress_client_uses_all() {
     let naive = send(stage.naive().unwrap(), &stage, &parameters).await;
     stage.strike().await;
     let stage = Stage::set(&parameters, 3).await.unwrap();
-    let after = send(stage.buttressed().unwrap(), &stage, &parameters).await;
+    let after = send(stage.buttressed().await.unwrap(), &stage, &parameters).await;
     stage.strike().await;
     assert_eq!((naive.broken, after.broken), (0, 0));
     assert!(after.figures.failed_pct < 1.0, "{:?}", after.figures);

@@ -50,13 +50,15 @@ type Cached = PromptCache<MapRequest<Client, fn(Sent) -> Request<Body>>>;
 type Sent = Request<PromptBody<Full<Bytes>>>;
 
 impl Buttressed {
-    /// Calls the API at these hosts and ports; each new connection goes along `path`.
+    /// Calls the API at these hosts and ports; each new connection goes along `path`. Their names are
+    /// looked up before this returns.
     ///
     /// # Errors
     ///
     /// [`Error::Client`] if there is no such URL, or the client refuses its settings.
-    pub fn new(path: &Path, endpoints: &[(String, u16)]) -> Result<Self, Error> {
+    pub async fn new(path: &Path, endpoints: &[(String, u16)]) -> Result<Self, Error> {
         let path = path.remembered().map_err(|error| Error::Client(error.into()))?;
+        path.look_ahead(endpoints.iter().map(|(host, _)| host.as_str())).await;
         let client = match endpoints {
             [_] => Client::builder().resolver(path).llm().build(),
             _ => balanced(path, endpoints),

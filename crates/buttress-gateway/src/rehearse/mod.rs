@@ -108,7 +108,7 @@ async fn play_all(arguments: &Arguments, parameters: &Parameters) -> Result<Side
     let before = play("before", stage.naive()?, &stage, parameters).await?;
     stage.strike().await;
     let stage = Stage::set(parameters, endpoints).await?;
-    let after = play("after", stage.buttressed()?, &stage, parameters).await?;
+    let after = play("after", stage.buttressed().await?, &stage, parameters).await?;
     stage.strike().await;
     let Some(recipe) = arguments.recipe() else {
         return Ok(Sides { before, after, compare: None });

@@ -10,6 +10,7 @@ use std::{
 };
 
 use buttress_dns::{Addrs, Dns, DnsError, DnsLayer, Server, SettingError, Upstreams};
+use futures_util::future::join_all;
 use hyper_util::client::legacy::connect::dns::Name;
 use tokio::time::sleep;
 use tower::Layer as _;
@@ -63,6 +64,14 @@ impl Path {
 pub struct Remembered {
     dns: Dns<Upstreams>,
     connect_delay: Duration,
+}
+
+impl Remembered {
+    /// Looks these names up before anybody calls, as `serve` does at its start. A name that is not
+    /// found is no error here: whoever calls first asks again.
+    pub(super) async fn look_ahead(&self, hosts: impl Iterator<Item = &str>) {
+        let _ = join_all(hosts.map(|host| self.dns.resolve(host))).await;
+    }
 }
 
 impl Service<Name> for Remembered {

@@ -76,9 +76,9 @@ impl Stage {
     /// # Errors
     ///
     /// [`Error::Io`] if there is no endpoint, [`Error::Client`] if the client cannot be made.
-    pub fn buttressed(&self) -> Result<Buttressed, Error> {
+    pub async fn buttressed(&self) -> Result<Buttressed, Error> {
         let endpoints: Vec<_> = self.authorities().collect();
-        let client = Buttressed::new(&self.path(), &endpoints)?;
+        let client = Buttressed::new(&self.path(), &endpoints).await?;
         if self.parameters.traffic.repeat > 0.0 { client.caching() } else { Ok(client) }
     }
 

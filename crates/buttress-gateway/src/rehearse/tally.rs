@@ -104,7 +104,8 @@ impl Tally {
             availability_pct: rounded(100.0 * ratio_base(self.in_time) / calls),
             calls: self.calls,
             slots_taken_pct: rounded(
-                100.0 * slots.taken.as_secs_f64() / slots.offered.as_secs_f64().max(f64::MIN_POSITIVE),
+                100.0 * slots.taken.as_secs_f64()
+                    / slots.offered.as_secs_f64().max(f64::MIN_POSITIVE),
             ),
         })
     }
