@@ -3,12 +3,12 @@
 //!
 //! As in `health_loom.rs`, the files are taken in by path and stand on loom's primitives.
 
-#[path = "../src/queue.rs"]
-#[allow(dead_code, reason = "not every step has a model of its own")]
-mod queue;
 #[path = "../src/load.rs"]
 #[allow(dead_code, reason = "not every step has a model of its own")]
 mod load;
+#[path = "../src/queue.rs"]
+#[allow(dead_code, reason = "not every step has a model of its own")]
+mod queue;
 
 /// loom takes a sequentially consistent access for an acquiring and releasing one, which the
 /// handshake between the line and the count does not get by with; its fences are the real thing.

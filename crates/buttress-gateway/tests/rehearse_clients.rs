@@ -25,7 +25,7 @@ fn small() -> Parameters {
     parameters.traffic.callers = 20;
     parameters.traffic.think_mean = Duration::from_millis(20);
     parameters.path.lookup_delay = Duration::from_millis(5);
-    parameters.path.connect_delay = Duration::from_millis(1);
+    parameters.server.connect_delay = Duration::from_millis(1);
     parameters.schedule.warm_up = Duration::from_millis(300);
     parameters.schedule.measured = Duration::from_millis(1_500);
     parameters
@@ -118,7 +118,7 @@ async fn a_port_that_nobody_listens_on_breaks_calls_instead_of_refusing_them() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let naive = Naive::new(stage.path(), host, port);
+    let naive = Naive::new(stage.lookup(), host, port);
     assert_eq!(naive.chat(CALL).await, CallOutcome::new(Ending::Broken, 1));
 }
 
@@ -128,7 +128,7 @@ async fn every_attempt_of_the_naive_client_has_a_connection_of_its_own_closed_by
     let port = listener.local_addr().unwrap().port();
     let stage = Stage::set(&small(), 1).await.unwrap();
     let host = stage.authorities().next().unwrap().0;
-    let naive = Naive::new(stage.path(), host, port);
+    let naive = Naive::new(stage.lookup(), host, port);
     let refuse = async {
         let mut resets = 0;
         loop {

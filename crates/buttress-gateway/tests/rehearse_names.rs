@@ -8,13 +8,12 @@ use std::{
     time::Duration,
 };
 
-use buttress_gateway::rehearse::{Lookup, NameServer, Path};
+use buttress_gateway::rehearse::{Lookup, NameServer};
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query, ResponseCode},
     rr::{Name, RData, Record, RecordType, rdata::A},
 };
 use tokio::{net::UdpSocket, time::Instant};
-use tower_service::Service as _;
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 
@@ -183,11 +182,10 @@ async fn a_server_that_never_answers_times_the_lookup_out() {
 async fn the_client_that_remembers_waits_for_the_first_lookup_only() {
     let delay = Duration::from_millis(150);
     let server = server(delay).await;
-    let path = Path::new(Lookup::new(server.address()), Duration::ZERO);
-    let mut remembered = path.remembered().unwrap();
-    let mut reach = async || {
+    let remembered = Lookup::new(server.address()).remembered().unwrap();
+    let reach = async || {
         let start = Instant::now();
-        let found = remembered.call("llm.test".parse().unwrap()).await.unwrap();
+        let found = remembered.resolve("llm.test").await.unwrap();
         assert_eq!(found.as_slice(), [SocketAddr::from((ADDRESS, 0))]);
         start.elapsed()
     };

@@ -24,7 +24,7 @@ fn server(slots: usize, queue: usize, service: Duration) -> ServerParameters {
     let mut server = ServerParameters::default();
     (server.slots, server.queue) = (slots, queue);
     (server.service_mean, server.service_variation) = (service, 0.0);
-    server.network_delay = Duration::ZERO;
+    (server.connect_delay, server.network_delay) = (Duration::ZERO, Duration::ZERO);
     server
 }
 

@@ -10,14 +10,16 @@ use buttress::{
     client::Elsewhere,
 };
 use buttress_core::{Attempts, AttemptsFailed, cause};
+use buttress_dns::{Dns, Upstreams};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Either, Full};
 use tower::{Layer as _, ServiceExt as _, util::MapRequest};
 
 use super::{
     error::Error,
-    path::{Path, Remembered},
+    lookup::Lookup,
     route::{CallOutcome, Ending, Route},
 };
 
@@ -50,18 +52,19 @@ type Cached = PromptCache<MapRequest<Client, fn(Sent) -> Request<Body>>>;
 type Sent = Request<PromptBody<Full<Bytes>>>;
 
 impl Buttressed {
-    /// Calls the API at these hosts and ports; each new connection goes along `path`. Their names are
-    /// looked up before this returns.
+    /// Calls the API at these hosts and ports. Their names are looked up once before this returns, as
+    /// `serve` does at its start, with the name server of `lookup`.
     ///
     /// # Errors
     ///
     /// [`Error::Client`] if there is no such URL, or the client refuses its settings.
-    pub async fn new(path: &Path, endpoints: &[(String, u16)]) -> Result<Self, Error> {
-        let path = path.remembered().map_err(|error| Error::Client(error.into()))?;
-        path.look_ahead(endpoints.iter().map(|(host, _)| host.as_str())).await;
+    pub async fn new(lookup: &Lookup, endpoints: &[(String, u16)]) -> Result<Self, Error> {
+        let names = lookup.remembered().map_err(|error| Error::Client(error.into()))?;
+        // One that is not found is no error here: whoever calls first asks again.
+        let _ = join_all(endpoints.iter().map(|(host, _)| names.resolve(host))).await;
         let client = match endpoints {
-            [_] => Client::builder().resolver(path).llm().build(),
-            _ => balanced(path, endpoints),
+            [_] => Client::builder().dns(names).llm().build(),
+            _ => balanced(names, endpoints),
         };
         let client = client.map_err(|error| Error::Client(error.into()))?;
         // Where there is a choice, the balancer puts another authority in the place of this one.
@@ -104,7 +107,7 @@ fn in_memory(request: Sent) -> Request<Body> {
     request.map(|body| body.into_bytes().map_or_else(Body::new, Body::from))
 }
 
-fn balanced(path: Remembered, endpoints: &[(String, u16)]) -> Result<Client, SettingError> {
+fn balanced(names: Dns<Upstreams>, endpoints: &[(String, u16)]) -> Result<Client, SettingError> {
     let endpoints: Result<Vec<_>, _> = endpoints
         .iter()
         .map(|(host, port)| {
@@ -121,7 +124,7 @@ fn balanced(path: Remembered, endpoints: &[(String, u16)]) -> Result<Client, Set
         .next_upstream(NextUpstream::on(refusals.map(On::Status)).non_idempotent())
         .queue(LINE.0, LINE.1);
     Client::builder()
-        .resolver(path)
+        .dns(names)
         .retry(RetryLayer::llm().map_policy(|policy| Elsewhere::new(policy, set)))
         .balance(balance)
         .build()

@@ -1,4 +1,5 @@
-//! One DNS query for one lookup: what a client without a cache does.
+//! One DNS query for one lookup: what a client without a cache does; and the names of one that has a
+//! cache.
 
 use std::{
     io,
@@ -6,11 +7,13 @@ use std::{
     time::Duration,
 };
 
+use buttress_dns::{Dns, DnsLayer, Server, SettingError, Upstreams};
 use hickory_proto::{
     op::{Message, MessageType, Query, ResponseCode},
     rr::{RData, RecordType},
 };
 use tokio::{net::UdpSocket, time::timeout};
+use tower::Layer as _;
 
 use super::names::absolute;
 
@@ -31,10 +34,14 @@ impl Lookup {
         Self { server, patience: Duration::from_secs(5) }
     }
 
-    /// Which name server is asked.
-    #[must_use]
-    pub const fn server(&self) -> SocketAddr {
-        self.server
+    /// The names of a client that remembers them, over the same name server.
+    ///
+    /// # Errors
+    ///
+    /// If the name server's address makes no sense.
+    pub fn remembered(&self) -> Result<Dns<Upstreams>, SettingError> {
+        let servers = Upstreams::new([Server::plain(self.server)])?;
+        Ok(DnsLayer::new().hosts(None).resolv_conf(None).layer(servers))
     }
 
     /// How long a query waits for its answer before it is sent once more, and how long after that.

@@ -16,7 +16,6 @@ mod naive;
 mod names;
 mod nginx;
 mod parameters;
-mod path;
 mod plot;
 mod pooled;
 mod progress;
@@ -47,7 +46,6 @@ pub use self::{
     parameters::{
         BusySpells, Parameters, PathParameters, Schedule, ServerParameters, TrafficParameters,
     },
-    path::{Path, Remembered},
     pooled::Pooled,
     progress::Progress,
     provider::{Endpoint, Provider},

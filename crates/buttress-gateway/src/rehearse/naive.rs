@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::{
-    path::Path,
+    lookup::Lookup,
     route::{CallOutcome, Ending, Route},
 };
 
@@ -25,20 +25,20 @@ const ATTEMPTS: u32 = 13;
 /// ephemeral ports of the loopback address, and measure that instead.
 #[derive(Debug)]
 pub struct Naive {
-    path: Path,
+    lookup: Lookup,
     host: String,
     port: u16,
 }
 
 impl Naive {
-    /// Calls the API at `host` and `port`; every attempt goes along `path`.
+    /// Calls the API at `host` and `port`; every attempt asks `lookup` for the address.
     #[must_use]
-    pub fn new(path: Path, host: String, port: u16) -> Self {
-        Self { path, host, port }
+    pub fn new(lookup: Lookup, host: String, port: u16) -> Self {
+        Self { lookup, host, port }
     }
 
     async fn attempt(&self, body: Bytes) -> io::Result<StatusCode> {
-        let addresses = self.path.reach(&self.host).await?;
+        let addresses = self.lookup.addresses(&self.host).await?;
         let address = *addresses.first().ok_or(io::ErrorKind::NotFound)?;
         let stream = TcpStream::connect((address, self.port)).await?;
         stream.set_nodelay(true)?;

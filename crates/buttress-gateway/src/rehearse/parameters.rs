@@ -14,6 +14,9 @@ pub struct ServerParameters {
     pub service_mean: Duration,
     /// Standard deviation of the service time, divided by its mean. Default: 0.5.
     pub service_variation: f64,
+    /// Time until a new connection can be used, as distance would have it. The server takes it, so that
+    /// every client pays the same. Default: 30 ms.
+    pub connect_delay: Duration,
     /// Time on the network before anything is answered, refusals included. Default: 20 ms.
     pub network_delay: Duration,
     /// When the endpoint loses capacity for a while. Default: never.
@@ -27,6 +30,7 @@ impl Default for ServerParameters {
             queue: 125,
             service_mean: Duration::from_millis(300),
             service_variation: 0.5,
+            connect_delay: Duration::from_millis(30),
             network_delay: Duration::from_millis(20),
             busy: None,
         }
@@ -86,13 +90,11 @@ impl Default for TrafficParameters {
 pub struct PathParameters {
     /// Time the name server takes to answer. Default: 150 ms.
     pub lookup_delay: Duration,
-    /// Time added to every TCP connect, as distance would. Default: 30 ms.
-    pub connect_delay: Duration,
 }
 
 impl Default for PathParameters {
     fn default() -> Self {
-        Self { lookup_delay: Duration::from_millis(150), connect_delay: Duration::from_millis(30) }
+        Self { lookup_delay: Duration::from_millis(150) }
     }
 }
 

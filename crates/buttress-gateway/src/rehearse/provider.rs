@@ -178,6 +178,7 @@ impl Endpoint {
         if stream.set_nodelay(true).is_err() {
             return;
         }
+        sleep(self.server.connect_delay).await;
         let service = service_fn(|request| {
             let endpoint = Arc::clone(&self);
             async move { Ok::<_, Infallible>(endpoint.answer(request).await) }

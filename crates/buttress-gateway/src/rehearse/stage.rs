@@ -14,7 +14,6 @@ use super::{
     names::NameServer,
     nginx::{Nginx, Recipe},
     parameters::Parameters,
-    path::Path,
     provider::Provider,
 };
 
@@ -55,10 +54,10 @@ impl Stage {
             .map(|(number, endpoint)| (host(number), endpoint.address().port()))
     }
 
-    /// The way from a client to the API, by way of the slow name server.
+    /// The slow name server, as a client asks it.
     #[must_use]
-    pub fn path(&self) -> Path {
-        Path::new(Lookup::new(self.names.address()), self.parameters.path.connect_delay)
+    pub fn lookup(&self) -> Lookup {
+        Lookup::new(self.names.address())
     }
 
     /// The naive client; it knows the first endpoint only.
@@ -68,7 +67,7 @@ impl Stage {
     /// [`Error::Io`] if there is no endpoint.
     pub fn naive(&self) -> Result<Naive, Error> {
         let (host, port) = self.first()?;
-        Ok(Naive::new(self.path(), host, port))
+        Ok(Naive::new(self.lookup(), host, port))
     }
 
     /// The Buttress client; it knows all endpoints, and where prompts repeat it keeps answers.
@@ -78,7 +77,7 @@ impl Stage {
     /// [`Error::Io`] if there is no endpoint, [`Error::Client`] if the client cannot be made.
     pub async fn buttressed(&self) -> Result<Buttressed, Error> {
         let endpoints: Vec<_> = self.authorities().collect();
-        let client = Buttressed::new(&self.path(), &endpoints).await?;
+        let client = Buttressed::new(&self.lookup(), &endpoints).await?;
         if self.parameters.traffic.repeat > 0.0 { client.caching() } else { Ok(client) }
     }
 
