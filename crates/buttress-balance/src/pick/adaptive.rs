@@ -82,8 +82,9 @@ impl Pick for Adaptive {
                 cost::faded(seconds, age, FADES_IN)
             },
             penalty: |candidate: &Candidate| cost::dearer(candidate.success_rate(now)),
+            slack: SLACK,
         };
-        roster.cheapest(cx, self.reach, SLACK, &rate)
+        roster.cheapest(cx, self.reach, &rate)
     }
 }
 

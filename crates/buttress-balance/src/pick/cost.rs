@@ -1,7 +1,7 @@
 //! What a call to an endpoint is expected to cost: arithmetic without a clock.
 
 /// How many milliseconds a latency is taken at its word after its last sample.
-const FRESH: u32 = 1_000;
+const FRESH: u32 = 2_000;
 /// Below this many seconds latencies do not differ.
 const LEAST: f32 = 1e-5;
 /// The longest latency there is, in seconds: it keeps every product finite.
@@ -12,7 +12,7 @@ const FAINTEST: f32 = 1.0 / 1_024.0;
 const LEAST_SUCCESS: f32 = 0.02;
 
 /// A latency in seconds that fades towards 0 with the age in milliseconds of its last sample: to 37 %
-/// in `tau` seconds, after a second's grace. A NaN stays one. An endpoint that looked slow looks better the longer nobody asked, until
+/// in `tau` seconds, after two seconds' grace. A NaN stays one. An endpoint that looked slow looks better the longer nobody asked, until
 /// somebody does.
 #[inline]
 pub(super) fn faded(seconds: f32, age: u32, tau: f32) -> f32 {
@@ -67,11 +67,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_latency_holds_for_a_second_and_then_fades() {
+    fn a_latency_holds_for_two_seconds_and_then_fades() {
         let at = |millis| faded(0.05, millis, 10.0);
         assert_eq!(at(0), 0.05);
-        assert_eq!(at(1_000), 0.05);
-        assert!((at(11_000) / 0.05 - 0.3679).abs() < 0.001);
+        assert_eq!(at(2_000), 0.05);
+        assert!((at(12_000) / 0.05 - 0.3679).abs() < 0.001);
     }
 
     #[test]

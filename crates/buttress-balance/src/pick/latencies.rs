@@ -12,6 +12,8 @@ pub(super) struct ByLatency<'a, L, P> {
     pub(super) latency: L,
     /// A factor of at least 1.
     pub(super) penalty: P,
+    /// See [`Rate::slack`].
+    pub(super) slack: f32,
 }
 
 impl<L, P> Rate for ByLatency<'_, L, P>
@@ -20,8 +22,22 @@ where
     P: Fn(&Candidate) -> f32,
 {
     #[inline]
-    fn cost(&self, candidate: &Candidate) -> f32 {
-        self.queued(candidate, (self.latency)(candidate))
+    fn slack(&self) -> f32 {
+        self.slack
+    }
+
+    /// What does not wait for the count of calls is multiplied first: the comparison is as far away as
+    /// the longest chain of steps.
+    #[inline]
+    fn prefers(&self, one: &Candidate, other: &Candidate) -> Option<bool> {
+        let (ones, others) = ((self.latency)(one), (self.latency)(other));
+        if (ones + others).is_nan() {
+            return None;
+        }
+        let (ones, others) =
+            (ones * (self.penalty)(one), others * self.slack * (self.penalty)(other));
+        let in_line = |candidate: &Candidate| (candidate.in_flight() + 1) as f32;
+        Some(ones * in_line(one) <= others * in_line(other))
     }
 
     #[inline]

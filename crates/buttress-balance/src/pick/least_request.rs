@@ -65,7 +65,7 @@ impl Pick for LeastRequest {
         if roster.is_even() && is_open(cx) && self.reach.spans(cx.candidates().len()) {
             return fewest(cx);
         }
-        roster.cheapest(cx, self.reach, 1.0, &InFlight(roster))
+        roster.cheapest(cx, self.reach, &InFlight(roster))
     }
 }
 
@@ -91,15 +91,16 @@ struct InFlight<'a>(&'a Roster);
 
 impl Rate for InFlight<'_> {
     #[inline]
-    fn cost(&self, candidate: &Candidate) -> f32 {
-        self.0.load(candidate)
+    fn prefers(&self, one: &Candidate, other: &Candidate) -> Option<bool> {
+        let load = |candidate: &Candidate| candidate.node().load().in_flight_first();
+        Some(load(one) <= load(other))
     }
 
     #[inline]
     fn rate(&self, cx: &PickContext<'_>, at: impl Fn(usize) -> usize, costs: &mut [f32]) -> f32 {
         let mut lowest = f32::MAX;
         for (nth, cost) in costs.iter_mut().enumerate() {
-            *cost = self.cost(&cx.candidates()[at(nth)]);
+            *cost = self.0.load(&cx.candidates()[at(nth)]);
             lowest = lower(lowest, *cost);
         }
         lowest

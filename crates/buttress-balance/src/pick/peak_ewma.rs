@@ -85,8 +85,9 @@ impl Pick for PeakEwma {
                 cost::faded(seconds, age, self.decay)
             },
             penalty: |_: &Candidate| 1.0,
+            slack: 1.0,
         };
-        roster.cheapest(cx, self.reach, 1.0, &rate)
+        roster.cheapest(cx, self.reach, &rate)
     }
 
     fn observe(&self, endpoint: &Candidate, observation: &Observation, now: Moment) {

@@ -48,8 +48,14 @@ impl Reach {
 
 /// Puts a price on candidates.
 pub(super) trait Rate {
-    /// The cost of one; NaN if that takes a look at others.
-    fn cost(&self, candidate: &Candidate) -> f32;
+    /// Costs of up to so many times the lowest count as equal to it.
+    fn slack(&self) -> f32 {
+        1.0
+    }
+
+    /// Whether `one` is no dearer than `other`, or equal within the slack, where both weigh the same;
+    /// `None` if that takes a look at others.
+    fn prefers(&self, one: &Candidate, other: &Candidate) -> Option<bool>;
 
     /// Writes the cost of the candidate at each position into its place, and returns the lowest. A
     /// cost is finite and at least 0.
@@ -132,28 +138,23 @@ impl Roster {
         chosen
     }
 
-    /// The cheapest of those within reach. Costs of up to `slack` times the lowest count as equal to
-    /// it, and chance decides among them, by weight.
+    /// The cheapest of those within reach; among equals chance decides, by weight.
     #[inline]
     pub(super) fn cheapest(
         &self,
         cx: &PickContext<'_>,
         reach: Reach,
-        slack: f32,
         rate: &impl Rate,
     ) -> Option<usize> {
         let count = cx.candidates().len();
+        let slack = rate.slack();
         if count > reach.scan {
             if reach.choices == 2
                 && let Some((one, other)) = self.pair(cx)
+                && let Some(first) = rate.prefers(&cx.candidates()[one], &cx.candidates()[other])
             {
-                let cost = |at: usize| rate.cost(&cx.candidates()[at]);
-                let (ones, others) = (cost(one), cost(other));
-                // Unless one of them is unknown.
-                if !(ones + others).is_nan() {
-                    // Nobody can predict which: no branch.
-                    return Some(select(ones <= others * slack, one, other));
-                }
+                // Nobody can predict which: no branch.
+                return Some(select(first, one, other));
             }
             let drawn = self.drawn(cx, reach.choices);
             let mut costs = [0.0; MOST_DRAWN];
@@ -163,11 +164,11 @@ impl Roster {
             let best = costs.iter().position(|cost| *cost <= limit);
             return match best {
                 Some(nth) => Some(drawn.position(nth)),
-                None => self.cheapest_allowed(cx, slack, rate),
+                None => self.cheapest_allowed(cx, rate),
             };
         }
         if !is_open(cx) {
-            return self.cheapest_allowed(cx, slack, rate);
+            return self.cheapest_allowed(cx, rate);
         }
         // The shorter list is the sooner laid out.
         if count <= 16 {
@@ -196,19 +197,14 @@ impl Roster {
     }
 
     /// The cheapest of all that are fit, or of as many as one choice looks at.
-    fn cheapest_allowed(
-        &self,
-        cx: &PickContext<'_>,
-        slack: f32,
-        rate: &impl Rate,
-    ) -> Option<usize> {
+    fn cheapest_allowed(&self, cx: &PickContext<'_>, rate: &impl Rate) -> Option<usize> {
         let count = cx.candidates().len();
         let start = if count > MOST { cx.below(count) } else { 0 };
         let look = Look::<MOST>::all(cx, start);
         let mut costs = [0.0; MOST];
         let costs = &mut costs[..look.len];
         let position = |nth| look.position(nth);
-        let limit = rate.rate(cx, position, costs) * slack;
+        let limit = rate.rate(cx, position, costs) * rate.slack();
         self.any_within(cx, costs, limit, position).map(position)
     }
 
