@@ -179,9 +179,8 @@ impl<P: Pick> Core<P> {
                 self.choose_strictly(table, &Ask { tried: None, ..*ask }, seed, now)
             }
             Unavailable::Full => {
-                let all = table.levels.iter().flat_map(|level| &level.candidates);
                 let does_well = |candidate: &&Candidate| candidate.success_rate(now) >= DOES_WELL;
-                let free = all.filter(|candidate| !candidate.node().is_full());
+                let free = table.fit().filter(|candidate| !candidate.node().is_full());
                 let least = free.filter(does_well).min_by_key(|candidate| candidate.in_flight());
                 least.and_then(|least| self.take(least, Kind::Plain, now)).ok_or(reason)
             }
@@ -197,12 +196,24 @@ impl<P: Pick> Core<P> {
         seed: u64,
         now: Moment,
     ) -> Result<Lease, Unavailable> {
-        for level in &table.levels {
-            if let Some(lease) = self.take_from(level, Kind::Plain, ask, seed, now) {
-                return Ok(lease);
-            }
+        let first = table.first.as_ref();
+        match first.and_then(|level| self.take_from(level, Kind::Plain, ask, seed, now)) {
+            Some(lease) => Ok(lease),
+            None => self.choose_further(table, ask, seed, now),
         }
-        self.last_resort(table, ask, seed, now)
+    }
+
+    #[cold]
+    fn choose_further(
+        &self,
+        table: &Table<P::Table>,
+        ask: &Ask<'_>,
+        seed: u64,
+        now: Moment,
+    ) -> Result<Lease, Unavailable> {
+        let mut further = table.further.iter();
+        let taken = further.find_map(|level| self.take_from(level, Kind::Plain, ask, seed, now));
+        taken.map_or_else(|| self.last_resort(table, ask, seed, now), Ok)
     }
 
     /// Someone who is held or out, if nobody is fit; or why not.
@@ -214,8 +225,8 @@ impl<P: Pick> Core<P> {
         seed: u64,
         now: Moment,
     ) -> Result<Lease, Unavailable> {
-        if !table.levels.is_empty() {
-            return Err(refused(ask, table.levels.iter().flat_map(|level| &level.candidates)));
+        if table.first.is_some() {
+            return Err(refused(ask, table.fit()));
         }
         if let Some(level) = &table.held {
             let until = level.candidates.iter().filter_map(|c| c.node().held_until(now)).min();

@@ -8,9 +8,11 @@ pub(crate) struct Table<T> {
     pub(crate) version: u64,
     /// All of them.
     pub(crate) members: Vec<Candidate>,
-    /// Those that are fit, one level for each priority, the first to be used first; then those that are
-    /// spared for some caller's sake.
-    pub(crate) levels: Vec<Level<T>>,
+    /// Those that are fit and of the first priority; here, so that a choice finds them at once.
+    pub(crate) first: Option<Level<T>>,
+    /// Those that are fit, one level for each further priority, the first to be used first; then those
+    /// that are spared for some caller's sake.
+    pub(crate) further: Vec<Level<T>>,
     /// Those that only their servers' wish keeps out, if there is no level.
     pub(crate) held: Option<Level<T>>,
     /// Those that are out, if nobody is fit or held.
@@ -31,7 +33,14 @@ pub(crate) struct Level<T> {
 impl<T> Table<T> {
     /// A table that no version fits.
     pub(crate) const fn outdated() -> Self {
-        Self { version: u64::MAX, members: Vec::new(), levels: Vec::new(), held: None, out: None }
+        Self {
+            version: u64::MAX,
+            members: Vec::new(),
+            first: None,
+            further: Vec::new(),
+            held: None,
+            out: None,
+        }
     }
 
     pub(crate) fn build<P: Pick<Table = T>>(
@@ -61,26 +70,35 @@ impl<T> Table<T> {
         }
         fit.sort_by_key(|candidate| candidate.priority);
         let level = |candidates: &[Candidate]| Level::build(candidates, policy, health, now);
-        let mut levels: Vec<_> =
-            fit.chunk_by(|one, next| one.priority == next.priority).map(level).collect();
-        if !spared.is_empty() {
-            levels.push(level(&first_row(spared)));
-        }
-        let none_fit = levels.is_empty();
+        let spared = (!spared.is_empty()).then(|| level(&first_row(spared)));
+        let priorities = fit.chunk_by(|one, next| one.priority == next.priority);
+        let mut levels = priorities.map(level).chain(spared);
+        let first = levels.next();
+        let further = levels.collect();
+        let none_fit = first.is_none();
         let held = (none_fit && !held.is_empty()).then(|| level(&first_row(held)));
         let out = (none_fit && held.is_none() && !out.is_empty()).then(|| level(&first_row(out)));
-        Self { version, members, levels, held, out }
+        Self { version, members, first, further, held, out }
+    }
+
+    /// The levels, in the order of their use.
+    pub(crate) fn levels(&self) -> impl Iterator<Item = &Level<T>> {
+        self.first.iter().chain(&self.further)
+    }
+
+    /// All that are fit or spared.
+    pub(crate) fn fit(&self) -> impl Iterator<Item = &Candidate> {
+        self.levels().flat_map(|level| &level.candidates)
     }
 
     /// The priority that is in use.
     pub(crate) fn row(&self) -> Option<u8> {
-        self.levels.first().map(|level| level.priority)
+        self.first.as_ref().map(|level| level.priority)
     }
 
     /// Whether someone who is fit can take a call.
     pub(crate) fn has_room(&self) -> bool {
-        let mut fit = self.levels.iter().flat_map(|level| &level.candidates);
-        fit.any(|candidate| !candidate.node().is_full())
+        self.fit().any(|candidate| !candidate.node().is_full())
     }
 
     pub(crate) const fn is_panic(&self) -> bool {

@@ -73,6 +73,7 @@ impl Pick for Adaptive {
         Roster::of(candidates)
     }
 
+    #[inline(always)]
     fn pick(&self, roster: &Roster, cx: &PickContext<'_>) -> Option<usize> {
         let now = cx.now();
         let rate = ByLatency {

@@ -28,7 +28,7 @@ where
 
     /// What does not wait for the count of calls is multiplied first: the comparison is as far away as
     /// the longest chain of steps.
-    #[inline]
+    #[inline(always)]
     fn prefers(&self, one: &Candidate, other: &Candidate) -> Option<bool> {
         let (ones, others) = ((self.latency)(one), (self.latency)(other));
         if (ones + others).is_nan() {

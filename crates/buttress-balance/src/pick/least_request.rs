@@ -61,6 +61,7 @@ impl Pick for LeastRequest {
         Roster::of(candidates)
     }
 
+    #[inline(always)]
     fn pick(&self, roster: &Roster, cx: &PickContext<'_>) -> Option<usize> {
         if roster.is_even() && is_open(cx) && self.reach.spans(cx.candidates().len()) {
             return fewest(cx);

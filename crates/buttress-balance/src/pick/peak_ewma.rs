@@ -76,6 +76,7 @@ impl Pick for PeakEwma {
         Roster::of(candidates)
     }
 
+    #[inline(always)]
     fn pick(&self, roster: &Roster, cx: &PickContext<'_>) -> Option<usize> {
         let now = cx.now();
         let rate = ByLatency {

@@ -1,6 +1,8 @@
 //! Who is looked at for a choice, and who of them is taken: what the policies that compare costs
 //! share.
 
+use std::hint::select_unpredictable;
+
 use buttress_core::SettingError;
 
 use super::{Alias, Candidate, PickContext};
@@ -60,12 +62,6 @@ pub(super) trait Rate {
     /// Writes the cost of the candidate at each position into its place, and returns the lowest. A
     /// cost is finite and at least 0.
     fn rate(&self, cx: &PickContext<'_>, at: impl Fn(usize) -> usize, costs: &mut [f32]) -> f32;
-}
-
-/// `one` or `other`, without a branch.
-#[inline]
-fn select(first: bool, one: usize, other: usize) -> usize {
-    other ^ ((one ^ other) & usize::from(first).wrapping_neg())
 }
 
 /// Keeps the lower one. Numbers of one sign are in the order of their bits, and integers compare
@@ -139,8 +135,27 @@ impl Roster {
     }
 
     /// The cheapest of those within reach; among equals chance decides, by weight.
-    #[inline]
+    #[inline(always)]
     pub(super) fn cheapest(
+        &self,
+        cx: &PickContext<'_>,
+        reach: Reach,
+        rate: &impl Rate,
+    ) -> Option<usize> {
+        // Of many the common case is short enough to be part of the call.
+        if cx.candidates().len() > reach.scan
+            && reach.choices == 2
+            && let Some((one, other)) = self.pair(cx)
+            && let Some(first) = rate.prefers(&cx.candidates()[one], &cx.candidates()[other])
+        {
+            // Nobody can predict which: no branch.
+            return Some(select_unpredictable(first, one, other));
+        }
+        self.cheapest_of_more(cx, reach, rate)
+    }
+
+    #[inline(never)]
+    fn cheapest_of_more(
         &self,
         cx: &PickContext<'_>,
         reach: Reach,
@@ -149,13 +164,6 @@ impl Roster {
         let count = cx.candidates().len();
         let slack = rate.slack();
         if count > reach.scan {
-            if reach.choices == 2
-                && let Some((one, other)) = self.pair(cx)
-                && let Some(first) = rate.prefers(&cx.candidates()[one], &cx.candidates()[other])
-            {
-                // Nobody can predict which: no branch.
-                return Some(select(first, one, other));
-            }
             let drawn = self.drawn(cx, reach.choices);
             let mut costs = [0.0; MOST_DRAWN];
             let costs = &mut costs[..drawn.len];
