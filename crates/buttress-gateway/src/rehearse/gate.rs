@@ -14,6 +14,7 @@ use tokio::{
 
 /// What a gate had to give, and what was taken of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Usage {
     /// Time for which there were slots, one after the other.
     pub offered: Duration,
