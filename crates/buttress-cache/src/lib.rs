@@ -102,6 +102,7 @@ mod handle;
 mod keep;
 mod key;
 mod layer;
+mod look;
 mod observer;
 mod outcome;
 mod posts;

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use crate::{
     CacheOutcome, CacheResult, Chunks, Entry, Observer, ResponseBody, Time,
     core::{Core, Wanted},
-    rfc::{CacheStatus, Served, content_range, not_modified, serve},
+    rfc::{CacheStatus, Flags, Held, Served, not_modified, serve},
 };
 
 /// The field of RFC 9211.
@@ -57,7 +57,9 @@ impl<O: Observer> Core<O> {
         now: Time,
         whole: impl FnOnce(Chunks) -> ResponseBody<B>,
     ) -> Response<ResponseBody<B>> {
-        let ok = entry.status == StatusCode::OK;
+        // What is here of a part is part of a 200.
+        let part_of_it = entry.policy.flags.has(Flags::PARTIAL);
+        let ok = entry.status == StatusCode::OK || part_of_it;
         let unchanged = ok && wanted.ask.conditional && not_modified(request, entry);
         let mut headers = entry.headers.clone();
         let (status, body) = if unchanged {
@@ -65,10 +67,7 @@ impl<O: Observer> Core<O> {
                 headers.remove(name);
             }
             (StatusCode::NOT_MODIFIED, ResponseBody::empty())
-        } else if (ok || entry.status == StatusCode::PARTIAL_CONTENT)
-            && wanted.ask.range
-            && result != CacheResult::Collapsed
-        {
+        } else if ok && wanted.ask.range && result != CacheResult::Collapsed {
             part(entry, request, &mut headers)
         } else {
             (entry.status, whole(entry.body.clone()))
@@ -145,12 +144,8 @@ fn ttl(entry: &Entry, now: Time) -> i64 {
 /// What a request for a part gets of a stored response, which may be a part itself; `None` if that has
 /// not what is asked for.
 pub(crate) fn cut(entry: &Entry, request: &HeaderMap) -> Option<Served> {
-    if entry.status != StatusCode::PARTIAL_CONTENT {
-        return serve(request, &entry.headers, &entry.body, None, entry.body.length());
-    }
-    let (span, total) = content_range(entry.headers.get(header::CONTENT_RANGE)?.as_bytes())?;
-    // The stored length may be announced wrongly; what is not there is not served.
-    serve(request, &entry.headers, &entry.body, Some(span), total)
+    let partial = entry.policy.flags.has(Flags::PARTIAL);
+    serve(request, &entry.headers, &Held::of(entry)?, partial)
 }
 
 /// The part that is asked for; the whole if none that counts.
@@ -162,6 +157,7 @@ fn part<B>(
     match cut(entry, request) {
         Some(Served::Part(parts)) => {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(parts.body.length()));
+            headers.remove(header::CONTENT_RANGE);
             if let Some(value) = parts.content_range {
                 headers.insert(header::CONTENT_RANGE, value);
             }

@@ -5,10 +5,11 @@ use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 use http::{Response, StatusCode, Uri, request::Parts};
 use http_body::Body;
 
-use super::{Answer, Fetches, Job, land::Sent};
+use super::{Answer, Fetches, Job, sent::Sent};
 use crate::{
     CacheDirective, CacheResult, Identity, Observer, ResponseBody, clock,
-    core::{Core, Fetch, Found, Look, Wanted},
+    core::{Core, Fetch, Wanted},
+    look::{Found, Look},
     rfc::{CacheStatus, Exchange, Forwarded, Staleness, head_update, targets},
 };
 
@@ -20,18 +21,19 @@ where
 {
     /// Sends a HEAD on, and learns from the answer (RFC 9111 section 4.3.5).
     pub(super) async fn ask_head(self, wanted: &Wanted, look: Look, fetch: Fetch) -> Answer<S, B> {
-        let Self { core, inner, parts, body, .. } = self;
+        let Self { core, mut inner, parts, body, .. } = self;
         let (method, asked) = (parts.method.clone(), parts.headers.clone());
         let mut headers = asked.clone();
         core.settings.keys.clean(&mut headers);
         let request_time = clock::now();
-        let mut response = Self::send(inner, parts, body, headers).await?;
+        let mut response = Self::send(&mut inner, parts, body, headers).await?;
         let now = clock::now();
         let status = response.status();
         let exchange = Exchange::new(&method, &asked, status, response.headers(), now);
         let exchange = exchange.sent_at(request_time);
         let tells = !status.is_server_error() && status != StatusCode::NOT_MODIFIED;
-        if let Some(found) = fetch.stored.as_ref().filter(|_| tells) {
+        let stored = fetch.stored.as_ref().or(look.part.as_ref());
+        if let Some(found) = stored.filter(|_| tells) {
             match head_update(&core.settings.profile, &found.entry, &exchange) {
                 Some(mut entry) => {
                     core.tag_anew(&found.entry, &mut entry);
@@ -51,12 +53,12 @@ where
 
     /// Sends an unsafe request on, and makes invalid what it may have changed (RFC 9111 section 4.4).
     pub(crate) async fn change(self, target: Identity) -> Answer<S, B> {
-        let Self { core, tasks, inner, parts, body } = self;
+        let Self { core, tasks, mut inner, parts, body, .. } = self;
         let mut headers = parts.headers.clone();
         core.settings.keys.clean(&mut headers);
         let seen = Parts::clone(&parts);
         let request_time = clock::now();
-        let mut response = Self::send(inner, parts, body, headers).await?;
+        let mut response = Self::send(&mut inner, parts, body, headers).await?;
         let status = response.status();
         if let Some(named) = targets(&seen.uri, status, response.headers()) {
             core.change(target.key()).await;
@@ -81,8 +83,7 @@ where
         let Some(lead) = state.flights.try_lead(&look.flight, wanted.identity.key()) else {
             return;
         };
-        let fetch =
-            Fetch { stored: Some(found), staleness: Staleness::default(), why: Forwarded::Stale };
+        let fetch = Fetch::confirming(found, Staleness::default(), Forwarded::Stale);
         let Some(tasks) = self.tasks.upgrade() else { return };
         tasks.spawn(async move {
             let (core, flight) = (Arc::clone(&self.core), look.flight);

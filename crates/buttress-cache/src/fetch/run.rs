@@ -5,14 +5,15 @@ use std::sync::Arc;
 use http::HeaderMap;
 use tokio::time::timeout;
 
-use super::{Answer, Fetches, Job, land::Sent};
+use super::{Answer, Fetches, Job, sent::Sent};
 use crate::{
     CacheResult, Entry, Observer, ResponseBody,
     body::{Fill, Reader},
     clock,
-    core::{Core, Fetch, Found, Look, Plan, Wanted},
+    core::{Core, Fetch, Plan, Wanted},
     flight::{Flight, Joined, Landing, Lead},
-    rfc::Decision,
+    look::{Found, Look},
+    rfc::{Decision, Flags},
 };
 
 /// How a request goes to the inner service.
@@ -67,6 +68,8 @@ where
             match waiter.turn(&wanted, &look, &fetch, &mut tries).await {
                 Turn::Again => {}
                 Turn::Go(lead) => {
+                    let mut fetch = fetch;
+                    self.core.spare(&wanted, &look, &self.parts.headers, &mut fetch);
                     let sent = Sent::new(wanted, look, fetch, lead, tries.detail);
                     return self.fetch(sent).await;
                 }
@@ -202,6 +205,7 @@ impl<O: Observer> Waiter<'_, O> {
         let decision =
             crate::rfc::decide(&self.core.settings.profile, &head.policy, &wanted.ask, now);
         decision == Decision::Fresh
+            && !head.policy.flags.has(Flags::PARTIAL)
             && *head.uri == *wanted.identity.uri()
             && head.vary.matches(self.headers)
     }

@@ -84,15 +84,50 @@ pub(crate) fn validate(request: &mut HeaderMap, entry: &Entry) {
     }
 }
 
-/// Whether a 304 speaks of the stored response: it must not name another with a strong validator
-/// (RFC 9111 section 4.3.4).
+/// Puts the entity tags of several stored responses in the place of the client's preconditions: none
+/// of them is selected by the request, and the origin may select any (RFC 9111 section 4.3.1).
+pub(crate) fn validate_any<'a>(
+    request: &mut HeaderMap,
+    entries: impl IntoIterator<Item = &'a Entry>,
+) {
+    let mut list: Vec<u8> = Vec::new();
+    for tag in entries.into_iter().filter_map(|entry| entry.headers.get(header::ETAG)) {
+        if !list.is_empty() {
+            list.extend_from_slice(b", ");
+        }
+        list.extend_from_slice(tag.as_bytes());
+    }
+    request.remove(header::IF_MODIFIED_SINCE);
+    if let Ok(list) = HeaderValue::from_bytes(&list) {
+        request.insert(header::IF_NONE_MATCH, list);
+    }
+}
+
+/// Which of the responses whose entity tags were sent a 304 speaks of; of several that fit, the one
+/// that came last (RFC 9111 section 4.3.4). One that names none speaks of the only one.
+pub(crate) fn select<'a>(
+    entries: impl ExactSizeIterator<Item = &'a Entry>,
+    not_modified: &HeaderMap,
+) -> Option<usize> {
+    if !not_modified.contains_key(header::ETAG) {
+        return (entries.len() == 1).then_some(0);
+    }
+    let fitting = entries
+        .enumerate()
+        .filter(|(_, entry)| entry.headers.contains_key(header::ETAG) && fits(entry, not_modified));
+    fitting.max_by_key(|(_, entry)| entry.policy.response_time).map(|(at, _)| at)
+}
+
+/// Whether a 304 speaks of the stored response: it must not name another (RFC 9111 section 4.3.4).
+///
+/// One tag may be weak where the other is not: servers that code what they send weaken the tag of
+/// that, and forget to in the 304.
 pub(crate) fn fits(entry: &Entry, not_modified: &HeaderMap) -> bool {
-    let tag = |headers: &HeaderMap| {
-        let tag = headers.get(header::ETAG).map(|tag| tag.as_bytes().trim_ascii().to_vec());
-        tag.filter(|tag| is_strong(tag))
-    };
+    let tag = |headers: &HeaderMap| headers.get(header::ETAG).cloned();
     match (tag(&entry.headers), tag(not_modified)) {
-        (Some(stored), Some(named)) => stored == named,
+        (Some(stored), Some(named)) => {
+            weak(stored.as_bytes().trim_ascii()) == weak(named.as_bytes().trim_ascii())
+        }
         _ => true,
     }
 }

@@ -51,6 +51,15 @@ fn compact(response: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> HeaderMa
     headers
 }
 
+/// Takes out of fields that came together from two responses what they withhold now.
+pub(super) fn withheld_too(profile: &Profile, headers: &mut HeaderMap) {
+    let Directives { no_cache, private, .. } = Control::of(profile, headers).directives;
+    let private: &[_] = if profile.is_shared() { private.fields() } else { &[] };
+    for name in no_cache.fields().iter().chain(private) {
+        headers.remove(name);
+    }
+}
+
 fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(header::CONNECTION)

@@ -10,8 +10,10 @@ mod decide;
 mod directives;
 mod freshen;
 mod invalidate;
+mod join;
 mod kept;
 mod list;
+mod parts;
 mod policy;
 mod profile;
 mod range;
@@ -21,9 +23,11 @@ mod storing;
 mod vary;
 
 pub(crate) use self::{
-    conditional::{not_modified, validate},
+    conditional::{fits, not_modified, select, validate, validate_any},
     invalidate::{is_safe, named_in, targets},
-    range::{Served, content_range, serve},
+    join::{Joined, Rest, promote},
+    parts::{Held, same_bytes, strong_validator},
+    range::{Served, serve},
     status::{CacheStatus, Forwarded},
     storing::{judge_for, judge_prompt},
 };
@@ -31,6 +35,7 @@ pub use self::{
     decide::{Decision, Staleness, decide},
     directives::{Delta, Directives, Extent},
     freshen::{Freshened, freshen, head_update},
+    join::combine,
     policy::{Flags, Policy},
     profile::{Audience, Profile, SetCookie},
     request::Ask,

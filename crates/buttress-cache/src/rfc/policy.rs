@@ -50,6 +50,12 @@ impl Flags {
         Self(self.0 | other.0)
     }
 
+    /// What is so of the one and not of the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether all of `other` is so.
     #[must_use]
     pub const fn has(self, other: Self) -> bool {

@@ -8,8 +8,8 @@ use super::{
     Delta, Directives, Flags, Policy, Profile, SetCookie, Vary, date,
     kept::kept,
     list::Members,
+    parts::{part_of, strong_validator},
     profile::{is_heuristic, is_understood},
-    range::content_range,
 };
 use crate::Time;
 
@@ -114,13 +114,11 @@ pub fn judge(profile: &Profile, exchange: &Exchange<'_>) -> Result<Storable, Ref
     let control = Control::of(profile, exchange.response);
     may_store(profile, exchange, &control)?;
     let vary = Vary::of(exchange.response, exchange.request, profile.vary_bytes);
-    let mut vary = vary.map_err(|_| Refusal::Vary)?;
-    if exchange.status == StatusCode::PARTIAL_CONTENT {
-        vary = vary.and_range(exchange.request);
-    }
+    let vary = vary.map_err(|_| Refusal::Vary)?;
     let policy = policy(profile, exchange, &control);
     is_worth_it(exchange, &policy)?;
     let headers = kept(profile, exchange.response, &control.directives, exchange.response_time);
+    let vary = selection(exchange, vary, &headers);
     Ok(Storable { policy, vary, headers })
 }
 
@@ -140,7 +138,18 @@ pub(crate) fn judge_for(
     let vary = vary.map_err(|_| Refusal::Vary)?;
     let policy = policy(profile, exchange, &control).lasting(ttl);
     let headers = kept(profile, exchange.response, &control.directives, exchange.response_time);
+    let vary = selection(exchange, vary, &headers);
     Ok(Storable { policy, vary, headers })
+}
+
+/// By what requests find a response. Parts that nothing holds together are kept apart, each for its
+/// own `Range`.
+fn selection(exchange: &Exchange<'_>, vary: Vary, headers: &HeaderMap) -> Vary {
+    let part = exchange.status == StatusCode::PARTIAL_CONTENT;
+    if part && strong_validator(headers).is_none() {
+        return vary.and_range(exchange.request);
+    }
+    vary
 }
 
 /// Decides whether the answer to a prompt is stored. Its scope is in its key and its lifetime is the
@@ -254,9 +263,8 @@ fn is_one_part(exchange: &Exchange<'_>) -> bool {
     /// A longer `Range` asks for more than one part, or for nothing sensible.
     const LONGEST: usize = 64;
     let range = exchange.request.get(header::RANGE);
-    let part = exchange.response.get(header::CONTENT_RANGE);
     range.is_some_and(|range| range.len() <= LONGEST)
-        && part.is_some_and(|part| content_range(part.as_bytes()).is_some())
+        && part_of(exchange.status, exchange.response).is_some()
 }
 
 /// What can never be reused is not worth its room.

@@ -69,6 +69,15 @@ impl Vary {
         Self { fields: fields.chain([(header::RANGE, range)]).collect() }
     }
 
+    /// The same for the whole: any `Range` selects it, unless the response says otherwise.
+    pub(crate) fn whole(&self, response: &HeaderMap) -> Self {
+        let lines = response.get_all(header::VARY).iter();
+        let mut names = lines.flat_map(|line| Members::of(line.as_bytes()));
+        let named = names.any(|name| name.eq_ignore_ascii_case(b"range"));
+        let fields = self.fields.iter().filter(|(name, _)| named || *name != header::RANGE);
+        Self { fields: fields.cloned().collect() }
+    }
+
     /// Whether it selects a part, and the request asks for one too of what is otherwise the same.
     pub(crate) fn matches_but_for_range(&self, request: &HeaderMap) -> bool {
         let part = |name: &HeaderName| *name == header::RANGE;
