@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper that panics fails its test")]
 
+mod parts;
 mod rows;
 #[path = "../support/mod.rs"]
 mod support;
