@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, request::Parts};
+use http::{HeaderMap, Method, header, request::Parts};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -154,6 +154,9 @@ impl<O: Observer> Core<O> {
         if !read && prompt.is_none() && !changes {
             return Access::Pass("method");
         }
+        if read && prompt.is_none() && has_content(&parts.headers) {
+            return Access::Pass("content");
+        }
         let scope = directive.and_then(|directive| directive.scope.as_deref());
         let identity = match prompt {
             Some(prompt) => Ok(prompt.identity.clone()),
@@ -249,4 +252,12 @@ impl<O: Observer> Core<O> {
         self.state.counters.count(outcome.result);
         self.observer.answered(outcome);
     }
+}
+
+/// Whether a request announces content. In a GET or HEAD it has no meaning (RFC 9110 section 9.3.1), and
+/// if it has one for the origin all the same, the answer is none to other requests.
+fn has_content(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH);
+    length.is_some_and(|length| length.as_bytes().iter().any(|&digit| digit != b'0'))
+        || headers.contains_key(header::TRANSFER_ENCODING)
 }

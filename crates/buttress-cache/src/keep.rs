@@ -58,8 +58,19 @@ impl<O: Observer> Core<O> {
     /// A part together with those of the same response that are stored already; `None` if what is
     /// stored is better than it, or it is not what it says.
     async fn put_together(&self, place: &Key, part: Arc<Entry>) -> Option<Arc<Entry>> {
-        Held::of(&part)?;
-        let Some(Slot::Entry(stored)) = self.get(place).await.slot else { return Some(part) };
+        let head = part.policy.flags.has(Flags::HEAD);
+        if !head {
+            Held::of(&part)?;
+        }
+        let stored = match self.get(place).await.slot {
+            None => return Some(part),
+            Some(Slot::Entry(stored)) if !head => stored,
+            // What is stored for GET is more than a head.
+            Some(Slot::Entry(stored)) => {
+                return stored.policy.flags.has(Flags::HEAD).then_some(part);
+            }
+            Some(Slot::Variants(_)) => return (!head).then_some(part),
+        };
         if stored.policy.flags.has(Flags::PARTIAL) {
             let settings = &self.settings;
             let all = combine(&settings.profile, &stored, &part, settings.max_body);

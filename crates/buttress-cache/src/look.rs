@@ -128,8 +128,11 @@ impl Look {
         let mut look = Self { found, part: None, generation, flight, why };
         // A part answers those only whose own part lies in it (RFC 9111 section 3.3).
         let falls_short = |found: &mut Found| {
-            let part = found.entry.policy.flags.has(Flags::PARTIAL);
-            part && (!wanted.ask.range || cut(&found.entry, headers).is_none())
+            let flags = found.entry.policy.flags;
+            if !flags.has(Flags::PARTIAL) || (wanted.head && flags.has(Flags::HEAD)) {
+                return false;
+            }
+            !wanted.ask.range || cut(&found.entry, headers).is_none()
         };
         look.part = look.found.take_if(falls_short);
         look
@@ -139,6 +142,7 @@ impl Look {
     pub(crate) fn why_not(&self, wanted: &Wanted, now: Time) -> Forwarded {
         match &self.part {
             _ if wanted.refresh => Forwarded::Request,
+            Some(part) if part.entry.policy.flags.has(Flags::HEAD) => self.why,
             Some(part) if part.entry.policy.is_fresh(now) => Forwarded::Partial,
             Some(_) => Forwarded::Stale,
             None => self.why,

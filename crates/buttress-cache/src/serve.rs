@@ -39,8 +39,11 @@ impl<O: Observer> Core<O> {
         let whole = |body: Chunks| ResponseBody::stored(body);
         let mut response = self.head(entry, wanted, request, result, now, whole);
         if wanted.head {
-            let length = HeaderValue::from(entry.body.length());
-            response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length);
+            if !entry.policy.flags.has(Flags::HEAD) && response.status() != StatusCode::NOT_MODIFIED
+            {
+                let length = HeaderValue::from(entry.body.length());
+                response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length);
+            }
             *response.body_mut() = ResponseBody::empty();
         }
         response
@@ -60,7 +63,9 @@ impl<O: Observer> Core<O> {
         // What is here of a part is part of a 200.
         let part_of_it = entry.policy.flags.has(Flags::PARTIAL);
         let ok = entry.status == StatusCode::OK || part_of_it;
-        let unchanged = ok && wanted.ask.conditional && not_modified(request, entry);
+        // RFC 9110 section 13.2.1: of an answer of any success.
+        let unchanged =
+            entry.status.is_success() && wanted.ask.conditional && not_modified(request, entry);
         let mut headers = entry.headers.clone();
         let (status, body) = if unchanged {
             for name in OF_THE_BODY {
@@ -80,6 +85,7 @@ impl<O: Observer> Core<O> {
                 ttl: Some(ttl(entry, now)),
                 collapsed: result == CacheResult::Collapsed,
                 forwarded: forwarded(result),
+                forwarded_status: (result == CacheResult::Revalidated).then_some(304),
                 ..CacheStatus::default()
             };
             headers.append(CACHE_STATUS, status.write(name));
@@ -167,10 +173,12 @@ fn part<B>(
             (StatusCode::PARTIAL_CONTENT, ResponseBody::stored(parts.body))
         }
         Some(Served::Unsatisfiable(value)) => {
-            for name in OF_THE_BODY {
-                headers.remove(name);
-            }
+            // It says nothing of the response, and must not be kept for it by anybody.
+            let date = headers.remove(header::DATE);
+            headers.clear();
+            headers.extend(date.map(|date| (header::DATE, date)));
             headers.insert(header::CONTENT_RANGE, value);
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::empty())
         }
         Some(Served::Whole) | None => (entry.status, ResponseBody::stored(entry.body.clone())),

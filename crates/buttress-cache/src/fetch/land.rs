@@ -48,7 +48,10 @@ where
         let conditional = sent.conditions(&mut headers, copy.is_some());
         let copy = copy.take().filter(|_| conditional).map(|body| (parts.clone(), body));
         let mut answer = Self::send(&mut inner, parts, body, headers).await;
-        let mut verdict = answer.as_ref().map_or(Verdict::Plain, |answer| sent.verdict(answer));
+        let mut verdict = match &answer {
+            Ok(answer) => sent.verdict(&asked.headers, answer),
+            Err(_) => Verdict::Plain,
+        };
         match (&verdict, copy) {
             (Verdict::Again, Some((parts, body))) => {
                 drop(answer);
@@ -130,7 +133,7 @@ fn join<B>(response: Response<B>, joined: Joined) -> Response<Source<B>> {
 
 impl<O: Observer> Core<O> {
     /// The stale response that stands in for an error, or for no answer, if one may.
-    fn instead<B, R, E>(
+    pub(super) fn instead<B, R, E>(
         &self,
         sent: &mut Sent,
         asked: &Asked,
@@ -233,7 +236,7 @@ impl<O: Observer> Core<O> {
                 for found in outdated {
                     self.forget(&found.key).await;
                 }
-                if sent.lead.is_some() {
+                if sent.lead.is_some() && status != StatusCode::NOT_MODIFIED {
                     self.state.unshared.set(&sent.look.flight, self.settings.hit_for_miss);
                 }
                 sent.land(Landing::Alone);
@@ -276,7 +279,7 @@ impl<O: Observer> Core<O> {
     }
 
     /// The head of a response as it is stored.
-    fn entry<B>(
+    pub(super) fn entry<B>(
         &self,
         identity: &Identity,
         asked: &Asked,

@@ -2,15 +2,19 @@
 
 use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
-use http::{Response, StatusCode, Uri, request::Parts};
+use http::{Method, Response, StatusCode, Uri, request::Parts};
 use http_body::Body;
 
-use super::{Answer, Fetches, Job, sent::Sent};
+use super::{
+    Answer, Fetches, Job,
+    sent::{Asked, Sent},
+};
 use crate::{
-    CacheDirective, CacheResult, Identity, Observer, ResponseBody, clock,
+    CacheDirective, CacheResult, Entry, EntryId, Flags, Identity, Key, Observer, ResponseBody,
+    clock,
     core::{Core, Fetch, Wanted},
     look::{Found, Look},
-    rfc::{CacheStatus, Exchange, Forwarded, Staleness, head_update, targets},
+    rfc::{CacheStatus, Exchange, Forwarded, Staleness, head_update, judge, targets},
 };
 
 impl<S, B, O> Job<S, B, O>
@@ -20,33 +24,22 @@ where
     O: Observer,
 {
     /// Sends a HEAD on, and learns from the answer (RFC 9111 section 4.3.5).
-    pub(super) async fn ask_head(self, wanted: &Wanted, look: Look, fetch: Fetch) -> Answer<S, B> {
+    pub(super) async fn ask_head(self, wanted: Wanted, look: Look, fetch: Fetch) -> Answer<S, B> {
         let Self { core, mut inner, parts, body, .. } = self;
-        let (method, asked) = (parts.method.clone(), parts.headers.clone());
-        let mut headers = asked.clone();
+        let mut sent = Sent::new(wanted, look, fetch, None, None);
+        let asked = Asked::of(&parts);
+        let mut headers = parts.headers.clone();
         core.settings.keys.clean(&mut headers);
-        let request_time = clock::now();
-        let mut response = Self::send(&mut inner, parts, body, headers).await?;
-        let now = clock::now();
-        let status = response.status();
-        let exchange = Exchange::new(&method, &asked, status, response.headers(), now);
-        let exchange = exchange.sent_at(request_time);
-        let tells = !status.is_server_error() && status != StatusCode::NOT_MODIFIED;
-        let stored = fetch.stored.as_ref().or(look.part.as_ref());
-        if let Some(found) = stored.filter(|_| tells) {
-            match head_update(&core.settings.profile, &found.entry, &exchange) {
-                Some(mut entry) => {
-                    core.tag_anew(&found.entry, &mut entry);
-                    core.touch(&found.key, found.entry.id, Arc::from(entry), look.generation).await;
-                }
-                None => core.forget(&found.key).await,
-            }
+        let answer = Self::send(&mut inner, parts, body, headers).await;
+        if let Some(stale) = core.instead(&mut sent, &asked, &answer) {
+            return Ok(stale);
         }
-        let said = CacheStatus {
-            forwarded: Some(if wanted.refresh { Forwarded::Request } else { fetch.why }),
-            forwarded_status: Some(status.as_u16()),
-            ..CacheStatus::default()
-        };
+        let mut response = answer?;
+        let mut said = sent.status(response.status());
+        if let Some((entry, place)) = core.learn(&sent, &asked, &response) {
+            said.stored = place == Place::Own;
+            core.note(&sent, entry, place).await;
+        }
         core.tell(&mut response, CacheResult::Miss, &said);
         Ok(response.map(ResponseBody::pass))
     }
@@ -101,7 +94,63 @@ where
     }
 }
 
+/// Where what was learnt from a HEAD is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Where the stored answer to a GET is.
+    Stored(Key, EntryId),
+    /// Where such an answer would be.
+    Own,
+}
+
 impl<O: Observer> Core<O> {
+    /// What the answer to a HEAD says: a stored response to GET brought up to date, `None` if that is
+    /// not what the origin has any more, or else a head for other HEAD requests.
+    fn learn<B>(
+        &self,
+        sent: &Sent,
+        asked: &Asked,
+        response: &Response<B>,
+    ) -> Option<(Option<Entry>, Place)> {
+        let status = response.status();
+        if status.is_server_error() || status == StatusCode::NOT_MODIFIED {
+            return None;
+        }
+        let exchange = asked.exchange(response, clock::now());
+        let profile = &self.settings.profile;
+        let stored = sent.fetch.stored.as_ref().or(sent.look.part.as_ref());
+        let of_get = stored.filter(|found| !found.entry.policy.flags.has(Flags::HEAD));
+        if let Some(found) = of_get {
+            let entry = head_update(profile, &found.entry, &exchange).map(|mut entry| {
+                self.tag_anew(&found.entry, &mut entry);
+                *entry
+            });
+            return Some((entry, Place::Stored(found.key, found.entry.id)));
+        }
+        // What a HEAD and a GET may be told is the same.
+        let judged = judge(profile, &Exchange { method: &Method::GET, ..exchange });
+        let Ok(storable) = judged else {
+            return stored.map(|found| (None, Place::Stored(found.key, found.entry.id)));
+        };
+        let mut entry = self.entry(&sent.wanted.identity, asked, response, storable);
+        entry.policy.flags = entry.policy.flags.with(Flags::PARTIAL).with(Flags::HEAD);
+        Some((Some(entry), Place::Own))
+    }
+
+    async fn note(&self, sent: &Sent, entry: Option<Entry>, place: Place) {
+        let seen = sent.look.generation;
+        match (place, entry) {
+            (Place::Stored(key, id), Some(entry)) => {
+                self.touch(&key, id, Arc::new(entry), seen).await;
+            }
+            (Place::Stored(key, _), None) => self.forget(&key).await,
+            (Place::Own, Some(entry)) => {
+                self.keep(sent.wanted.identity.key(), Arc::new(entry), seen).await;
+            }
+            (Place::Own, None) => {}
+        }
+    }
+
     /// Removes what a response to an unsafe request names, if it is of the same origin.
     async fn forget_named(&self, parts: &Parts, target: &Identity, named: &[Uri]) {
         let scope = parts.extensions.get::<CacheDirective>();
@@ -120,7 +169,7 @@ impl<O: Observer> Core<O> {
         }
     }
 
-    fn revalidation_failed(&self, flight: &crate::Key) {
+    fn revalidation_failed(&self, flight: &Key) {
         let backoff: Duration = self.settings.backoff;
         self.state.failing.set(flight, backoff);
         self.observer.revalidation_failed();

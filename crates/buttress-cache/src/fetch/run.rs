@@ -62,7 +62,7 @@ where
                 Plan::Fetch(fetch) => fetch,
             };
             if wanted.head {
-                return self.ask_head(&wanted, look, fetch).await;
+                return self.ask_head(wanted, look, fetch).await;
             }
             let waiter = Waiter { core: &self.core, headers: &self.parts.headers };
             match waiter.turn(&wanted, &look, &fetch, &mut tries).await {

@@ -9,7 +9,9 @@ use crate::{
     core::{Fetch, Wanted},
     flight::{Landing, Lead},
     look::{Found, Look},
-    rfc::{CacheStatus, Exchange, Joined, fits, same_bytes, select, validate, validate_any},
+    rfc::{
+        CacheStatus, Exchange, Joined, fits, names_own, same_bytes, select, validate, validate_any,
+    },
 };
 
 /// A request that goes to the inner service, and why.
@@ -93,7 +95,8 @@ impl Sent {
         self.fetch.confirms = false;
     }
 
-    pub(super) fn verdict<B>(&self, response: &Response<B>) -> Verdict {
+    /// `asked` is what the client asked with.
+    pub(super) fn verdict<B>(&self, asked: &HeaderMap, response: &Response<B>) -> Verdict {
         let (status, headers) = (response.status(), response.headers());
         if let (Some(rest), Some(part)) = (&self.fetch.rest, &self.look.part) {
             return match status {
@@ -115,10 +118,11 @@ impl Sent {
             let selected = selected.and_then(|at| self.fetch.others.get(at));
             return selected.cloned().map_or(Verdict::Again, Verdict::Confirmed);
         }
-        match self.fetch.validates() {
-            Some(found) if fits(&found.entry, headers) => Verdict::Confirmed(found.clone()),
-            Some(_) => Verdict::Again,
-            None => Verdict::Plain,
+        let Some(found) = self.fetch.validates() else { return Verdict::Plain };
+        match names_own(asked, &found.entry, headers) {
+            Some(true) => Verdict::Plain,
+            Some(false) if fits(&found.entry, headers) => Verdict::Confirmed(found.clone()),
+            _ => Verdict::Again,
         }
     }
 

@@ -205,7 +205,7 @@ impl Directives {
 
     /// Reads a targeted field such as `CDN-Cache-Control`, which is a structured dictionary; `None`
     /// if it is absent, empty or breaks the rules, and so is as if it were not there (RFC 9213
-    /// section 2.1).
+    /// section 2.1). A member of a wrong type is left out; if that is all there is, nothing is said.
     #[must_use]
     pub fn targeted(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
         let mut lines = headers.get_all(name).iter();
@@ -219,11 +219,18 @@ impl Directives {
             return None;
         }
         let mut directives = Self::default();
+        let (mut used, mut wrong) = (false, false);
         for (name, member) in &members {
-            let sfv::ListEntry::Item(item) = member else { return None };
-            directives.add_structured(name.as_str(), &item.bare_item)?;
+            let taken = match member {
+                sfv::ListEntry::Item(item) => {
+                    directives.add_structured(name.as_str(), &item.bare_item).is_some()
+                }
+                sfv::ListEntry::InnerList(_) => !is_number(name.as_str()),
+            };
+            used |= taken;
+            wrong |= !taken;
         }
-        Some(directives)
+        (used || !wrong).then_some(directives)
     }
 
     fn add_structured(&mut self, name: &str, value: &sfv::BareItem) -> Option<()> {
@@ -235,16 +242,18 @@ impl Directives {
             sfv::BareItem::Token(text) => Some(text.as_str().to_owned()),
             _ => Some(String::from("?")),
         };
-        let counts =
-            matches!(name, "max-age" | "s-maxage" | "stale-while-revalidate" | "stale-if-error");
         let number = matches!(value, sfv::BareItem::Integer(number) if i64::from(*number) >= 0);
-        if counts && !number {
-            // A wrong type invalidates the field (RFC 9651 section 1.2).
+        if is_number(name) && !number {
             return None;
         }
         self.add(name.as_bytes(), text.as_deref().map(str::as_bytes));
         Some(())
     }
+}
+
+/// Whether a directive has a number of seconds.
+fn is_number(name: &str) -> bool {
+    matches!(name, "max-age" | "s-maxage" | "stale-while-revalidate" | "stale-if-error")
 }
 
 #[cfg(test)]
@@ -352,6 +361,13 @@ mod tests {
         ] {
             assert_eq!(targeted(bad), None, "{bad}");
         }
+        for wrong in ["no-store, max-age=\"60\"", "no-store, foo=(a b)", "max-age=(1), no-store"] {
+            let directives = targeted(wrong).unwrap();
+            assert!(directives.no_store && directives.max_age == Delta::Absent, "{wrong}");
+        }
+        let directives = targeted("max-age=60, stale-while-revalidate=\"5\", foo=(a)").unwrap();
+        assert_eq!(directives.max_age, Delta::Secs(60));
+        assert!(targeted("foo=(a b)").is_some(), "unknown, and said");
     }
 
     proptest::proptest! {

@@ -30,6 +30,9 @@ impl<'a> Held<'a> {
         if !entry.policy.flags.has(Flags::PARTIAL) {
             return Some(Self::whole(&entry.body));
         }
+        if entry.policy.flags.has(Flags::HEAD) {
+            return None;
+        }
         let mut held = Self { body: &entry.body, spans: Spans::new(), total: 0 };
         for line in entry.headers.get_all(header::CONTENT_RANGE) {
             let (span, total) = content_range(line.as_bytes())?;

@@ -43,6 +43,8 @@ impl Flags {
     pub const POSTED: Self = Self(1 << 5);
     /// Only its head is known, or a part of its body.
     pub const PARTIAL: Self = Self(1 << 6);
+    /// It answered a HEAD request, and answers no other.
+    pub const HEAD: Self = Self(1 << 7);
 
     /// Both.
     #[must_use]

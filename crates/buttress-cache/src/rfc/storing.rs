@@ -230,8 +230,11 @@ fn may_store(profile: &Profile, exchange: &Exchange<'_>, control: &Control) -> R
     }
     let status = exchange.status;
     let part = status == StatusCode::PARTIAL_CONTENT;
-    let unknown = status.is_informational() || status == StatusCode::NOT_MODIFIED;
-    if unknown || (part && !is_one_part(exchange)) {
+    // What answers a condition or a range of this request answers no other.
+    let range = exchange.request.contains_key(header::RANGE);
+    let own = status == StatusCode::NOT_MODIFIED
+        || (range && status == StatusCode::RANGE_NOT_SATISFIABLE);
+    if own || status.is_informational() || (part && !is_one_part(exchange)) {
         return Err(Refusal::Status);
     }
     let understood = is_understood(status);
