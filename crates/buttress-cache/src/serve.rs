@@ -108,6 +108,18 @@ impl<O: Observer> Core<O> {
         response
     }
 
+    /// Says something else about a response that [`serve`](Self::serve) made.
+    pub(crate) fn restate<B>(&self, response: &mut Response<B>, status: &CacheStatus) {
+        let Some(name) = &self.settings.status_name else { return };
+        let headers = response.headers_mut();
+        let mut lines: Vec<_> = headers.get_all(CACHE_STATUS).iter().cloned().collect();
+        lines.pop();
+        headers.remove(CACHE_STATUS);
+        for line in lines.into_iter().chain([status.write(name)]) {
+            headers.append(CACHE_STATUS, line);
+        }
+    }
+
     /// Says in a response from the inner service what the cache had to do with it.
     pub(crate) fn tell<B>(
         &self,
@@ -142,9 +154,11 @@ const fn forwarded(result: CacheResult) -> Option<crate::rfc::Forwarded> {
     }
 }
 
-fn ttl(entry: &Entry, now: Time) -> i64 {
+/// How many seconds of freshness are left; less than none if it is stale.
+pub(crate) fn ttl(entry: &Entry, now: Time) -> i64 {
     let secs = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    secs(entry.policy.lifetime()).saturating_sub(secs(entry.policy.age(now)))
+    let left = secs(entry.policy.lifetime()).saturating_sub(secs(entry.policy.age(now)));
+    left.saturating_sub(i64::from(entry.policy.overdue))
 }
 
 /// What a request for a part gets of a stored response, which may be a part itself; `None` if that has

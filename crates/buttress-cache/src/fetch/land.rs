@@ -19,9 +19,10 @@ use crate::{
     keep::write,
     look::Found,
     rfc::{
-        Freshened, Joined, Refusal, Storable, freshen, judge, judge_prompt, named_in,
-        strong_validator,
+        CacheStatus, Freshened, Joined, Refusal, Storable, freshen, judge, judge_prompt, named_in,
+        strong_validator, withheld_until_confirmed,
     },
+    serve::ttl,
     tasks::Tasks,
 };
 
@@ -150,7 +151,20 @@ impl<O: Observer> Core<O> {
         self.observer.revalidation_failed();
         sent.land(landing);
         let (wanted, now) = (&sent.wanted, clock::now());
-        Some(self.serve(&found.entry, wanted, &asked.headers, CacheResult::Stale, now))
+        let mut response =
+            self.serve(&found.entry, wanted, &asked.headers, CacheResult::Stale, now);
+        // It was asked for, and so is no hit (RFC 9211 section 2.1).
+        let forwarded_status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
+        self.restate(
+            &mut response,
+            &CacheStatus {
+                forwarded: Some(sent.fetch.why),
+                forwarded_status,
+                ttl: Some(ttl(&found.entry, now)),
+                ..CacheStatus::default()
+            },
+        );
+        Some(response)
     }
 
     /// A 304: what is stored is still good (RFC 9111 section 4.3.4).
@@ -185,7 +199,15 @@ impl<O: Observer> Core<O> {
             sent.land(Landing::Alone);
         }
         self.state.failing.clear(&sent.look.flight);
-        self.serve(&entry, &sent.wanted, &asked.headers, CacheResult::Revalidated, now)
+        let (wanted, result) = (&sent.wanted, CacheResult::Revalidated);
+        let mut answer = self.serve(&entry, wanted, &asked.headers, result, now);
+        // Whoever asked for the confirmation has what it withholds from others.
+        for name in withheld_until_confirmed(&self.settings.profile, &entry.headers) {
+            for value in response.headers().get_all(&name) {
+                answer.headers_mut().append(&name, value.clone());
+            }
+        }
+        answer
     }
 
     /// Keeps a variant for the values of this request too (RFC 9111 section 4.1).

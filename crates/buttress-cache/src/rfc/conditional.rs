@@ -83,7 +83,10 @@ pub(crate) fn validate(request: &mut HeaderMap, entry: &Entry) {
     let copies: [(HeaderName, HeaderName); 2] =
         [(header::ETAG, header::IF_NONE_MATCH), (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE)];
     for (from, to) in copies {
-        if let Some(value) = entry.headers.get(from) {
+        // What is no date means nothing to the origin.
+        let invalid = from == header::LAST_MODIFIED
+            && date::field(&entry.headers, &header::LAST_MODIFIED).is_none();
+        if let Some(value) = entry.headers.get(from).filter(|_| !invalid) {
             request.insert(to, value.clone());
         }
     }

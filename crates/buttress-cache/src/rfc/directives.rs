@@ -173,13 +173,15 @@ impl Directives {
     /// Adds one directive. White space around `=` is no part of the grammar: it makes a number invalid
     /// rather than the directive unknown, which errs towards staleness.
     fn add(&mut self, name: &[u8], value: Option<&[u8]>) {
-        let spaced = name.last().is_some_and(u8::is_ascii_whitespace);
+        let spaced = name.iter().any(|byte| matches!(byte, b';' | b' ' | b'\t'));
         let number = || match value {
             Some(value) if !spaced => Delta::parse(value),
             _ => Delta::Invalid,
         };
         let mut lower = [0_u8; 24];
-        let name = name.trim_ascii_end();
+        // What should not follow a directive does not hide it.
+        let end = name.iter().position(|byte| matches!(byte, b';' | b' ' | b'\t'));
+        let name = end.map_or(name, |end| &name[..end]);
         let Some(buffer) = lower.get_mut(..name.len()) else { return };
         buffer.copy_from_slice(name);
         buffer.make_ascii_lowercase();
@@ -320,6 +322,14 @@ mod tests {
         assert_eq!(max_age("extension=\"max-age=3600\""), Delta::Absent);
         assert_eq!(max_age("extension=\"max-age=3600\", max-age=1"), Delta::Secs(1));
         assert_eq!(max_age("a=\"x\\\", max-age=3600\""), Delta::Absent);
+    }
+
+    #[test]
+    fn what_should_not_follow_a_directive_does_not_hide_it() {
+        assert!(parse("no-store ; x, max-age=60").no_store);
+        assert!(parse("max-age=60,no-store;").no_store);
+        assert!(parse("private x, max-age=60").private.is_whole());
+        assert!(parse("no-cache; foo").no_cache.is_whole());
     }
 
     #[test]

@@ -60,6 +60,12 @@ pub(super) fn withheld_too(profile: &Profile, headers: &mut HeaderMap) {
     }
 }
 
+/// The fields of a stored response that only those have who had it confirmed (RFC 9111 section
+/// 5.2.2.4).
+pub(crate) fn withheld_until_confirmed(profile: &Profile, headers: &HeaderMap) -> Vec<HeaderName> {
+    Control::of(profile, headers).directives.no_cache.fields().to_vec()
+}
+
 fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(header::CONNECTION)

@@ -26,6 +26,7 @@ pub(crate) use self::{
     conditional::{fits, names_own, not_modified, select, validate, validate_any},
     invalidate::{is_safe, named_in, targets},
     join::{Joined, Rest, promote},
+    kept::withheld_until_confirmed,
     parts::{Held, same_bytes, strong_validator},
     range::{Served, serve},
     status::{CacheStatus, Forwarded},

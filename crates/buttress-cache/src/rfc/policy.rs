@@ -12,6 +12,8 @@ use crate::{Time, time::millis};
 pub struct Policy {
     /// For how long it is fresh, counted in age; in milliseconds.
     pub(crate) lifetime: u64,
+    /// How long before its own date it expired, in seconds.
+    pub(crate) overdue: u32,
     /// Its age when it arrived (RFC 9111 section 4.2.3, `corrected_initial_age`); in milliseconds.
     pub(crate) initial_age: u64,
     /// When it arrived.
@@ -105,6 +107,12 @@ impl Policy {
         self.lifetime > self.age_millis(now) && !self.flags.has(Flags::PURGED)
     }
 
+    /// For how long it has been stale at `now`, in milliseconds.
+    pub(crate) const fn beyond(&self, now: Time) -> u64 {
+        let overdue = (self.overdue as u64).saturating_mul(1000);
+        self.age_millis(now).saturating_sub(self.lifetime).saturating_add(overdue)
+    }
+
     /// What is either so or not so of it.
     #[must_use]
     pub const fn flags(&self) -> Flags {
@@ -115,6 +123,7 @@ impl Policy {
     #[must_use]
     pub(crate) fn lasting(mut self, ttl: Duration) -> Self {
         self.lifetime = self.initial_age.saturating_add(millis(ttl));
+        self.overdue = 0;
         self
     }
 
@@ -144,7 +153,7 @@ impl Policy {
             None => u64::MAX,
             Some(millis) => millis,
         };
-        let flags = self.flags.0 as u64;
+        let flags = self.flags.0 as u64 | (self.overdue as u64) << 32;
         let arrived = self.response_time.millis();
         [self.lifetime, self.initial_age, arrived, self.while_revalidate, if_error, flags]
     }
@@ -155,6 +164,7 @@ impl Policy {
         let [lifetime, initial_age, arrived, while_revalidate, if_error, flags] = words;
         Self {
             lifetime,
+            overdue: u32::try_from(flags >> 32).unwrap_or_default(),
             initial_age,
             response_time: Time::from_millis(arrived),
             while_revalidate,

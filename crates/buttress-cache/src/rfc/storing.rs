@@ -116,6 +116,7 @@ pub fn judge(profile: &Profile, exchange: &Exchange<'_>) -> Result<Storable, Ref
     let vary = Vary::of(exchange.response, exchange.request, profile.vary_bytes);
     let vary = vary.map_err(|_| Refusal::Vary)?;
     let policy = policy(profile, exchange, &control);
+    is_allowed(profile, exchange, &control)?;
     is_worth_it(exchange, &policy)?;
     let headers = kept(profile, exchange.response, &control.directives, exchange.response_time);
     let vary = selection(exchange, vary, &headers);
@@ -178,6 +179,7 @@ pub(crate) fn judge_prompt(
     let vary = vary.map_err(|_| Refusal::Vary)?;
     let policy = Policy {
         lifetime: 0,
+        overdue: 0,
         initial_age: initial_age(exchange),
         response_time: exchange.response_time,
         while_revalidate: 0,
@@ -206,17 +208,19 @@ impl Control {
         }
     }
 
-    /// The lifetime that the response gives itself, in seconds (RFC 9111 section 4.2.1).
-    fn lifetime(&self, profile: &Profile, response: &HeaderMap, received: Time) -> Option<u64> {
+    /// The lifetime that the response gives itself, in seconds (RFC 9111 section 4.2.1). One that ended
+    /// before it began is less than nothing.
+    fn lifetime(&self, profile: &Profile, response: &HeaderMap, received: Time) -> Option<i64> {
+        let secs = |secs: u64| i64::try_from(secs.min(Delta::MOST)).unwrap_or(i64::MAX);
         let shared = profile.is_shared().then(|| self.directives.s_maxage.lifetime()).flatten();
         let explicit = shared.or_else(|| self.directives.max_age.lifetime());
         if explicit.is_some() || self.targeted || !response.contains_key(header::EXPIRES) {
-            return explicit;
+            return explicit.map(secs);
         }
         // An invalid date lies in the past (RFC 9111 section 5.3).
         let Some(expires) = date::field(response, &header::EXPIRES) else { return Some(0) };
         let from = date::field(response, &header::DATE).unwrap_or(received);
-        Some(expires.since(from).as_secs().min(Delta::MOST))
+        Some(secs(expires.since(from).as_secs()) - secs(from.since(expires).as_secs()))
     }
 }
 
@@ -270,6 +274,27 @@ fn is_one_part(exchange: &Exchange<'_>) -> bool {
         && part_of(exchange.status, exchange.response).is_some()
 }
 
+/// Whether a response says in any way that it may be stored (the list at the end of RFC 9111 section
+/// 3). A validator alone does not, nor does how long it may be stale.
+fn is_allowed(
+    profile: &Profile,
+    exchange: &Exchange<'_>,
+    control: &Control,
+) -> Result<(), Refusal> {
+    let Control { directives, targeted } = control;
+    let for_this = if profile.is_shared() {
+        directives.s_maxage != Delta::Absent
+    } else {
+        directives.private.is_present()
+    };
+    let says = for_this
+        || directives.public
+        || directives.max_age != Delta::Absent
+        || (!targeted && exchange.response.contains_key(header::EXPIRES))
+        || is_heuristic(exchange.status);
+    says.then_some(()).ok_or(Refusal::Freshness)
+}
+
 /// What can never be reused is not worth its room.
 fn is_worth_it(exchange: &Exchange<'_>, policy: &Policy) -> Result<(), Refusal> {
     let explicit = policy.lifetime > 0 && !policy.flags.has(Flags::HEURISTIC);
@@ -293,7 +318,8 @@ pub(crate) fn policy(profile: &Profile, exchange: &Exchange<'_>, control: &Contr
     let Exchange { response, response_time, .. } = *exchange;
     let directives = &control.directives;
     let explicit = control.lifetime(profile, response, response_time);
-    let lifetime = explicit.or_else(|| guess(profile, exchange, directives));
+    let guess = || guess(profile, exchange, directives).and_then(|secs| i64::try_from(secs).ok());
+    let lifetime = explicit.or_else(guess);
     let shared = profile.is_shared();
     let must_revalidate = directives.must_revalidate
         || (shared && (directives.proxy_revalidate || directives.s_maxage != Delta::Absent));
@@ -308,7 +334,8 @@ pub(crate) fn policy(profile: &Profile, exchange: &Exchange<'_>, control: &Contr
         (Flags::PARTIAL, exchange.status == StatusCode::PARTIAL_CONTENT),
     ];
     Policy {
-        lifetime: lifetime.unwrap_or(0).saturating_mul(1000),
+        lifetime: u64::try_from(lifetime.unwrap_or(0)).unwrap_or(0).saturating_mul(1000),
+        overdue: lifetime.map_or(0, |secs| u32::try_from(secs.saturating_neg()).unwrap_or(0)),
         initial_age: initial_age(exchange),
         response_time,
         while_revalidate: secs(directives.stale_while_revalidate).unwrap_or(0),

@@ -1,0 +1,153 @@
+//! Rules that are easily missed: what may be stored at all, what a window counts from, who gets what a
+//! response withholds, and what is said of an answer that stood in for another.
+
+mod support;
+
+use buttress_cache::{CacheLayer, CacheResult, MemoryStore};
+use buttress_testkit::Script;
+use http_body_util::BodyExt;
+use support::{Origin, Reply, get, get_with, ok, pass, request, respond, respond_with, send};
+
+const TAG: (&str, &str) = ("etag", "\"a\"");
+
+/// RFC 9111 section 3: a validator says nothing of storing, nor does how stale a response may be.
+#[tokio::test(start_paused = true)]
+async fn a_status_of_its_own_is_stored_only_if_the_response_says_so() {
+    for status in [201, 202, 302, 303, 307, 400, 401, 403, 422, 429, 500, 503, 299, 499, 599] {
+        for (fields, stored) in [
+            (&[TAG][..], false),
+            (&[("cache-control", "stale-while-revalidate=60"), TAG], false),
+            (&[("cache-control", "no-cache"), TAG], false),
+            (&[("cache-control", "public"), TAG], true),
+            (&[("cache-control", "max-age=0"), TAG], true),
+            (&[("expires", "0"), TAG], true),
+            (&[("cdn-cache-control", "x"), ("expires", "0"), TAG], false),
+        ] {
+            let fields = fields.to_vec();
+            let origin = Origin::new(move |_, number| match number {
+                0 => respond(status, &fields),
+                _ => ok(&[], "other"),
+            });
+            let client = origin.cached();
+            get(&client).await;
+            let stale = get_with(&client, &[("cache-control", "max-stale")]).await;
+            assert_eq!(stale.status == status, stored, "{status}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_private_cache_stores_what_is_private_whatever_its_status() {
+    let fields = [("cache-control", "private"), TAG];
+    let origin = Origin::new(move |_, _| respond(403, &fields));
+    let client = origin.behind(&CacheLayer::private(MemoryStore::new(1 << 20).unwrap()));
+    get(&client).await;
+    let stale = get_with(&client, &[("cache-control", "max-stale")]).await;
+    assert_eq!(stale.result, Some(CacheResult::Stale));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_does_not_push_out_what_can_still_be_confirmed() {
+    let origin = Origin::new(|parts, number| match number {
+        0 => ok(&[("cache-control", "max-age=1"), TAG], "body"),
+        1 => respond(503, &[("etag", "\"error\"")]),
+        _ => {
+            assert_eq!(parts.headers["if-none-match"], "\"a\"");
+            respond(304, &[TAG])
+        }
+    });
+    let client = origin.cached();
+    get(&client).await;
+    pass(2).await;
+    assert_eq!(get(&client).await.status, 503);
+    assert_eq!(get(&client).await.text(), "body");
+}
+
+/// RFC 9111 section 4.2.1: `Expires` less `Date` may be less than nothing.
+#[tokio::test(start_paused = true)]
+async fn what_expired_before_it_was_sent_has_been_stale_since() {
+    const DATE: (&str, &str) = ("date", "Sun, 06 Nov 2095 08:49:37 GMT");
+    const EARLIER: (&str, &str) = ("expires", "Sun, 06 Nov 2095 08:47:57 GMT");
+    for (control, request, stale) in [
+        ("", "max-stale=99", false),
+        ("", "max-stale=100", true),
+        ("stale-while-revalidate=99", "", false),
+        ("stale-while-revalidate=101", "", true),
+        ("stale-if-error=99", "", false),
+        ("stale-if-error=100", "", true),
+    ] {
+        let origin = Origin::new(move |_, number| match number {
+            0 => ok(&[DATE, EARLIER, TAG, ("cache-control", control)], "old"),
+            _ => respond(503, &[]),
+        });
+        let client = origin.cached();
+        get(&client).await;
+        let got = get_with(&client, &[("cache-control", request)]).await;
+        assert_eq!(got.text() == "old", stale, "{control} {request}");
+        if stale {
+            assert!(got.field("cache-status").is_some_and(|said| said.contains("ttl=-100")));
+        }
+    }
+}
+
+/// RFC 9111 section 5.2.2.4.
+#[tokio::test(start_paused = true)]
+async fn whoever_asked_for_the_confirmation_has_what_it_withholds_from_others() {
+    let origin = Origin::new(|_, number| match number {
+        0 => ok(&[("cache-control", "max-age=1, no-cache=\"x\""), TAG, ("x", "1")], "body"),
+        _ => respond(304, &[("cache-control", "max-age=60, no-cache=\"x\""), TAG, ("x", "2")]),
+    });
+    let client = origin.cached();
+    assert_eq!(get(&client).await.field("x"), Some("1"));
+    pass(2).await;
+    let confirmed = get(&client).await;
+    assert_eq!((confirmed.text(), confirmed.field("x")), ("body", Some("2")));
+    let hit = get(&client).await;
+    assert_eq!((hit.result, hit.field("x")), (Some(CacheResult::Hit), None));
+}
+
+/// RFC 9211 section 2.1: what was asked for is no hit, whatever is served.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_stands_in_says_that_the_origin_was_asked() {
+    for (down, said) in [
+        (true, "buttress; fwd=stale; ttl=-8"),
+        (false, "buttress; fwd=stale; fwd-status=503; ttl=-8"),
+    ] {
+        let origin = Origin::new(move |_, number| -> Reply {
+            match number {
+                0 => {
+                    let fields = [("cache-control", "max-age=2, stale-if-error=60")];
+                    let other = ("cache-status", "other; hit");
+                    ok(&[fields[0], other], "body").into()
+                }
+                _ if down => Reply::failure(),
+                _ => respond(503, &[]).into(),
+            }
+        });
+        let client = origin.cached();
+        get(&client).await;
+        pass(10).await;
+        let got = get(&client).await;
+        assert_eq!(got.result, Some(CacheResult::Stale));
+        let lines: Vec<_> = got.headers.get_all("cache-status").iter().collect();
+        assert_eq!(lines, ["other; hit", said]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_its_last_byte_is_stored_before_that_is_read() {
+    let origin = Origin::new(|_, number| {
+        let fields = [("cache-control", "max-age=60"), ("content-length", "4")];
+        let body = Script::new().data("01").data(format!("2{number}")).hide_end();
+        respond_with(200, &fields, body)
+    });
+    let client = origin.cached();
+    let mut body = send(&client, request("GET", support::URI, &[])).await.unwrap().into_body();
+    let mut read = 0;
+    while read < 4 {
+        read += body.frame().await.unwrap().unwrap().into_data().unwrap().len();
+    }
+    // Nobody has asked for the end.
+    assert_eq!(get(&client).await.result, Some(CacheResult::Hit));
+    drop(body);
+}
