@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode, header};
 
 use crate::{
-    Entry, Generation, Key, Lookup, Observer, Slot, Store, Time,
+    Entry, Generation, Key, Lookup, Observer, Slot, Store, Time, Variant,
     core::{Core, Wanted},
     rfc::{Flags, Forwarded},
     serve::cut,
@@ -167,7 +167,7 @@ fn variant(
             Ok(look(found, *key, Forwarded::UriMiss))
         }
         Some(Slot::Variants(variants)) => {
-            if let Some(variant) = variants.iter().find(|variant| variant.vary.matches(headers)) {
+            if let Some(variant) = newest(&variants, headers) {
                 return Err(Chosen { key: variant.key, generation });
             }
             let mut parts = variants.iter().filter(|_| wanted.ask.range);
@@ -180,6 +180,20 @@ fn variant(
             Ok(look(None, flight, Forwarded::VaryMiss))
         }
     }
+}
+
+/// The newest of the variants that answer a request (RFC 9111 section 4).
+fn newest<'a>(variants: &'a [Variant], headers: &HeaderMap) -> Option<&'a Variant> {
+    let mut found = variants.iter().position(|variant| variant.vary.matches(headers))?;
+    for (at, variant) in variants.iter().enumerate().skip(found + 1) {
+        let newer = variant.date > variants.get(found)?.date;
+        let best = &variants.get(found)?.vary;
+        // Only where the origin has changed what it selects by do two answer the same request.
+        if newer && !variant.vary.has_fields_of(best) && variant.vary.matches(headers) {
+            found = at;
+        }
+    }
+    variants.get(found)
 }
 
 /// Keys are digests; that they stand for the same URI is checked all the same.

@@ -168,6 +168,16 @@ pub(crate) fn cut(entry: &Entry, request: &HeaderMap) -> Option<Served> {
     serve(request, &entry.headers, &Held::of(entry)?, partial)
 }
 
+/// Takes out what a client that has a part of the same already knows (RFC 9110 section 15.3.7).
+fn leave_out_what_is_known(headers: &mut HeaderMap) {
+    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
+        headers.remove(name);
+    }
+    if headers.contains_key(header::ETAG) {
+        headers.remove(header::LAST_MODIFIED);
+    }
+}
+
 /// The part that is asked for; the whole if none that counts.
 fn part<B>(
     entry: &Entry,
@@ -176,6 +186,9 @@ fn part<B>(
 ) -> (StatusCode, ResponseBody<B>) {
     match cut(entry, request) {
         Some(Served::Part(parts)) => {
+            if request.contains_key(header::IF_RANGE) {
+                leave_out_what_is_known(headers);
+            }
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(parts.body.length()));
             headers.remove(header::CONTENT_RANGE);
             if let Some(value) = parts.content_range {

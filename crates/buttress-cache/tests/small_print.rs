@@ -151,3 +151,47 @@ async fn what_has_its_last_byte_is_stored_before_that_is_read() {
     assert_eq!(get(&client).await.result, Some(CacheResult::Hit));
     drop(body);
 }
+
+/// RFC 9111 section 4: of several responses that match, the one with the newest `Date`.
+#[tokio::test(start_paused = true)]
+async fn of_several_that_answer_a_request_the_newest_does() {
+    let dates = ["Sun, 06 Nov 2095 08:49:39 GMT", "Sun, 06 Nov 2095 08:49:37 GMT"];
+    let origin = Origin::new(move |_, number| {
+        let vary = if number == 0 { "foo" } else { "bar" };
+        let fields = [("cache-control", "max-age=60"), ("vary", vary), ("date", dates[number])];
+        ok(&fields, vary)
+    });
+    let client = origin.cached();
+    get_with(&client, &[("foo", "1")]).await;
+    get_with(&client, &[("foo", "2"), ("bar", "1")]).await;
+    let both = get_with(&client, &[("foo", "1"), ("bar", "1")]).await;
+    assert_eq!((both.text(), both.result), ("foo", Some(CacheResult::Hit)));
+}
+
+/// RFC 9110 section 15.3.7: who sends `If-Range` has the other fields.
+#[tokio::test(start_paused = true)]
+async fn a_part_for_who_has_another_part_repeats_nothing() {
+    let origin = Origin::new(|_, _| {
+        let fields = [
+            ("cache-control", "max-age=60"),
+            TAG,
+            ("content-type", "text/plain"),
+            ("content-language", "en"),
+            ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("vary", "foo"),
+        ];
+        ok(&fields, "0123456789")
+    });
+    let client = origin.cached();
+    get(&client).await;
+    let part = get_with(&client, &[("range", "bytes=2-3"), ("if-range", "\"a\"")]).await;
+    assert_eq!((part.status, part.text()), (206, "23"));
+    for name in ["content-type", "content-language", "last-modified"] {
+        assert_eq!(part.field(name), None, "{name}");
+    }
+    for name in ["cache-control", "etag", "vary", "date", "content-range"] {
+        assert!(part.field(name).is_some(), "{name}");
+    }
+    let part = get_with(&client, &[("range", "bytes=2-3")]).await;
+    assert_eq!(part.field("content-type"), Some("text/plain"));
+}

@@ -21,6 +21,11 @@ pub(crate) fn not_modified(request: &HeaderMap, entry: &Entry) -> bool {
     since.is_some_and(|since| modified(entry) <= since)
 }
 
+/// When a stored response was made by the origin.
+pub(crate) fn date_of(entry: &Entry) -> Time {
+    date::field(&entry.headers, &header::DATE).unwrap_or(entry.policy.response_time)
+}
+
 /// When the stored response was last modified, for the comparison with a date.
 fn modified(entry: &Entry) -> Time {
     date::field(&entry.headers, &header::LAST_MODIFIED)

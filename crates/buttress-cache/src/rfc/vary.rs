@@ -88,6 +88,12 @@ impl Vary {
                 .all(|(name, chosen)| value(request, name).as_deref() == chosen.as_deref())
     }
 
+    /// Whether both select by the same fields, so that no request matches both.
+    pub(crate) fn has_fields_of(&self, other: &Self) -> bool {
+        self.fields.len() == other.fields.len()
+            && self.fields.iter().zip(&other.fields).all(|(one, other)| one.0 == other.0)
+    }
+
     /// Whether a request has the same values.
     #[must_use]
     pub fn matches(&self, request: &HeaderMap) -> bool {
