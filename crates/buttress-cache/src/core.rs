@@ -12,7 +12,7 @@ use crate::{
     directive::Way,
     flight::{Flights, Marks},
     look::{Found, Look},
-    rfc::{Ask, Decision, Flags, Forwarded, Rest, Staleness, decide, is_safe},
+    rfc::{Ask, Decision, Directives, Flags, Forwarded, Rest, Staleness, decide, is_safe},
     settings::Settings,
     statistics::Counters,
 };
@@ -73,6 +73,8 @@ pub(crate) enum Access {
     Unsafe(Identity),
     /// It may be answered from the store.
     Lookup(Wanted),
+    /// It wants what is stored, and may not be answered with that.
+    Unsatisfied,
 }
 
 /// What a request that may be answered from the store wants.
@@ -155,7 +157,7 @@ impl<O: Observer> Core<O> {
             return Access::Pass("method");
         }
         if read && prompt.is_none() && has_content(&parts.headers) {
-            return Access::Pass("content");
+            return forwarded(parts, "content");
         }
         let scope = directive.and_then(|directive| directive.scope.as_deref());
         let identity = match prompt {
@@ -167,14 +169,15 @@ impl<O: Observer> Core<O> {
         };
         let identity = match identity {
             Ok(identity) => identity,
-            Err(why) => return Access::Pass(why.as_str()),
+            Err(why) if changes => return Access::Pass(why.as_str()),
+            Err(why) => return forwarded(parts, why.as_str()),
         };
         if changes {
             return Access::Unsafe(identity);
         }
         let mut ask = Ask::of(&parts.method, &parts.headers);
         if ask.origin_only || ask.directives.no_store {
-            return Access::Pass("request");
+            return forwarded(parts, "request");
         }
         // Preconditions are about what GET selects.
         ask.conditional &= prompt.is_none();
@@ -252,6 +255,13 @@ impl<O: Observer> Core<O> {
         self.state.counters.count(outcome.result);
         self.observer.answered(outcome);
     }
+}
+
+/// A request that passes the store by, unless it wants nothing but what is in there (RFC 9111 section
+/// 5.2.1.7).
+fn forwarded(parts: &Parts, why: &'static str) -> Access {
+    let only = Directives::of(&parts.headers).only_if_cached;
+    if only { Access::Unsatisfied } else { Access::Pass(why) }
 }
 
 /// Whether a request announces content. In a GET or HEAD it has no meaning (RFC 9110 section 9.3.1), and

@@ -79,6 +79,7 @@ impl<S: Clone, O: Observer> Cache<S, O> {
             Access::Unsafe(target) => {
                 ResponseFuture::slow(self.job(parts, body, None).change(target))
             }
+            Access::Unsatisfied => ResponseFuture::ready(self.core.unsatisfied()),
             Access::Pass(why) => {
                 let request = Request::from_parts(parts, body);
                 ResponseFuture::pass(self.inner.clone(), request, Arc::clone(&self.core), why)

@@ -195,3 +195,42 @@ async fn a_part_for_who_has_another_part_repeats_nothing() {
     let part = get_with(&client, &[("range", "bytes=2-3")]).await;
     assert_eq!(part.field("content-type"), Some("text/plain"));
 }
+
+/// RFC 9111 section 5.2.1.7.
+#[tokio::test(start_paused = true)]
+async fn whoever_wants_only_what_is_stored_is_never_sent_on() {
+    let origin = Origin::new(|_, _| ok(&[("cache-control", "max-age=60"), TAG], "body"));
+    let client = origin.cached();
+    get(&client).await;
+    for field in [("if-match", "\"b\""), ("content-length", "3"), ("host", "a b")] {
+        let got = get_with(&client, &[("cache-control", "only-if-cached"), field]).await;
+        assert_eq!(got.status, 504, "{field:?}");
+    }
+    assert_eq!(origin.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_one_users_does_not_part_the_others() {
+    let origin = Origin::new(|_, _| {
+        let reply = Reply::from(ok(&[("cache-control", "max-age=60")], "body"));
+        reply.after(std::time::Duration::from_secs(1))
+    });
+    let client = origin.cached();
+    get_with(&client, &[("authorization", "Basic eA==")]).await;
+    futures_util::future::join_all((0..20).map(|_| get(&client))).await;
+    assert_eq!(origin.calls(), 2);
+}
+
+/// RFC 9110 section 9.3.3, where the origin knows itself by another name than its clients do.
+#[tokio::test(start_paused = true)]
+async fn a_post_may_name_its_target_as_the_origin_does() {
+    for (named, kept) in [("http://inside.test:81/x", true), ("http://other.test/x", false)] {
+        let origin = Origin::new(move |_, _| {
+            ok(&[("cache-control", "max-age=60"), ("content-location", named)], "body")
+        });
+        let alias = http::uri::Authority::from_static("inside.test:81");
+        let client = origin.behind(&support::layer().alias(alias));
+        support::ask(&client, "POST", support::URI, &[]).await;
+        assert_eq!(get(&client).await.result == Some(CacheResult::Hit), kept, "{named}");
+    }
+}

@@ -100,9 +100,10 @@ where
         let directive = parts.extensions.get::<CacheDirective>();
         let bypasses = directive.is_some_and(|directive| directive.way == Way::Bypass);
         let scope = directive.and_then(|directive| directive.scope.as_deref());
-        let named = named
-            .filter(|_| !bypasses)
-            .and_then(|uri| core.settings.keys.identify_at(parts, &uri, scope).ok());
+        let named = named.filter(|_| !bypasses).and_then(|uri| {
+            let uri = core.own_name(&uri);
+            core.settings.keys.identify_at(parts, &uri, scope).ok()
+        });
         let is_of_target = named.is_some_and(|named| named == *target);
         let exchange = asked.exchange(&response, clock::now());
         let lookup = core.state.store.peek(target.key());
@@ -258,7 +259,10 @@ impl<O: Observer> Core<O> {
                 for found in outdated {
                     self.forget(&found.key).await;
                 }
-                if sent.lead.is_some() && status != StatusCode::NOT_MODIFIED {
+                // What this request alone is the reason of says nothing of others.
+                let own = status == StatusCode::NOT_MODIFIED
+                    || matches!(refusal, Some(Refusal::Authorization | Refusal::Request));
+                if sent.lead.is_some() && !own {
                     self.state.unshared.set(&sent.look.flight, self.settings.hit_for_miss);
                 }
                 sent.land(Landing::Alone);

@@ -1,6 +1,6 @@
 //! Requests whose responses are not stored, and those that nobody waits for.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
+use std::{borrow::Cow, future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use http::{Method, Response, StatusCode, Uri, request::Parts};
 use http_body::Body;
@@ -157,15 +157,20 @@ impl<O: Observer> Core<O> {
         let scope = scope.and_then(|directive| directive.scope.as_deref());
         let keys = self.settings.keys.for_changes(&parts.headers);
         for uri in named {
-            let alias = uri.authority().is_some_and(|name| self.settings.aliases.contains(name));
-            let path = uri.path_and_query().filter(|_| alias);
-            let local = path.map(|path| Uri::from(path.clone()));
-            let uri = local.as_ref().unwrap_or(uri);
-            let identity = keys.identify_at(parts, uri, scope);
+            let identity = keys.identify_at(parts, &self.own_name(uri), scope);
             let same_origin = identity.ok().filter(|named| named.origin() == target.origin());
             if let Some(identity) = same_origin.filter(|named| named.key() != target.key()) {
                 self.change(identity.key()).await;
             }
+        }
+    }
+
+    /// A URI of the origin under its other name, as clients know it here.
+    pub(super) fn own_name<'a>(&self, uri: &'a Uri) -> Cow<'a, Uri> {
+        let alias = uri.authority().is_some_and(|name| self.settings.aliases.contains(name));
+        match uri.path_and_query().filter(|_| alias) {
+            Some(path) => Cow::Owned(Uri::from(path.clone())),
+            None => Cow::Borrowed(uri),
         }
     }
 
