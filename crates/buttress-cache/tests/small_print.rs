@@ -230,7 +230,7 @@ async fn a_post_may_name_its_target_as_the_origin_does() {
         });
         let alias = http::uri::Authority::from_static("inside.test:81");
         let client = origin.behind(&support::layer().alias(alias));
-        support::ask(&client, "POST", support::URI, &[]).await;
+        support::ask(&client, "POST", support::URI, &[("host", "a.example")]).await;
         assert_eq!(get(&client).await.result == Some(CacheResult::Hit), kept, "{named}");
     }
 }
