@@ -75,11 +75,13 @@ impl<O: Observer> Core<O> {
         for key in variants.iter().map(|variant| variant.key) {
             let slot = store.peek(&key).and_then(|lookup| lookup.slot);
             let Some(Slot::Entry(entry)) = slot else { continue };
-            let tag = entry.headers.get(header::ETAG);
-            let known = others.iter().any(|other| other.entry.headers.get(header::ETAG) == tag);
+            let tagged = entry.headers.contains_key(header::ETAG);
             let whole = !entry.policy.flags.has(Flags::PARTIAL) && entry.status == StatusCode::OK;
-            if tag.is_some() && !known && whole && is_of(&entry, wanted) && others.len() < MOST {
+            if tagged && whole && is_of(&entry, wanted) {
                 others.push(Found { key, entry });
+            }
+            if others.len() == MOST {
+                break;
             }
         }
         others

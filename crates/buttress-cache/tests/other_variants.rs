@@ -167,3 +167,19 @@ async fn no_more_than_eight_tags_are_sent() {
         sent.to_str().is_ok_and(|sent| sent.split(", ").count() == 8 && sent.contains("\"18\""))
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn all_that_is_of_the_same_bytes_is_brought_up_to_date() {
+    let origin = bilingual();
+    let client = origin.cached();
+    get(&client, "en").await;
+    get(&client, "fr").await;
+    pass(100).await;
+    assert_eq!(get(&client, "it").await.result, Some(CacheResult::Revalidated));
+    assert_eq!(origin.seen(2)["if-none-match"], "\"en\"", "once");
+    for language in ["en", "fr", "it"] {
+        let hit = get(&client, language).await;
+        assert_eq!((hit.result, hit.field("x")), (Some(CacheResult::Hit), Some("new")));
+    }
+    assert_eq!(origin.calls(), 3);
+}

@@ -19,8 +19,8 @@ use crate::{
     keep::write,
     look::Found,
     rfc::{
-        CacheStatus, Freshened, Joined, Refusal, Storable, freshen, judge, judge_prompt, named_in,
-        strong_validator, withheld_until_confirmed,
+        CacheStatus, Exchange, Freshened, Joined, Refusal, Storable, freshen, judge, judge_prompt,
+        named_in, same_bytes, strong_validator, withheld_until_confirmed,
     },
     serve::ttl,
     tasks::Tasks,
@@ -191,6 +191,7 @@ impl<O: Observer> Core<O> {
         if keep {
             let new = Arc::clone(&entry);
             self.touch(&found.key, found.entry.id, new, sent.look.generation).await;
+            self.confirm_others(&sent, found, &exchange).await;
             let own = if other { self.keep_too(&sent, asked, &entry).await } else { None };
             sent.land(Landing::Confirmed(own.unwrap_or_else(|| Arc::clone(&entry))));
         } else {
@@ -209,6 +210,21 @@ impl<O: Observer> Core<O> {
             }
         }
         answer
+    }
+
+    /// Brings up to date what else is of the very same bytes (RFC 9111 section 4.3.4).
+    async fn confirm_others(&self, sent: &Sent, found: &Found, exchange: &Exchange<'_>) {
+        let same = |other: &&Found| {
+            other.key != found.key && same_bytes(&found.entry.headers, &other.entry.headers)
+        };
+        let others: Vec<_> = sent.fetch.others.iter().filter(same).cloned().collect();
+        for other in others {
+            let fresh = freshen(&self.settings.profile, &other.entry, exchange);
+            let Freshened::Entry { mut entry, keep: true } = fresh else { continue };
+            self.tag_anew(&other.entry, &mut entry);
+            let id = other.entry.id;
+            self.touch(&other.key, id, Arc::from(entry), sent.look.generation).await;
+        }
     }
 
     /// Keeps a variant for the values of this request too (RFC 9111 section 4.1).

@@ -139,15 +139,14 @@ pub(crate) fn validate_any<'a>(
     request: &mut HeaderMap,
     entries: impl IntoIterator<Item = &'a Entry>,
 ) {
-    let mut list: Vec<u8> = Vec::new();
+    let mut tags: Vec<&[u8]> = Vec::new();
     for tag in entries.into_iter().filter_map(|entry| entry.headers.get(header::ETAG)) {
-        if !list.is_empty() {
-            list.extend_from_slice(b", ");
+        if !tags.contains(&tag.as_bytes()) {
+            tags.push(tag.as_bytes());
         }
-        list.extend_from_slice(tag.as_bytes());
     }
     request.remove(header::IF_MODIFIED_SINCE);
-    if let Ok(list) = HeaderValue::from_bytes(&list) {
+    if let Ok(list) = HeaderValue::from_bytes(&tags.join(&b", "[..])) {
         request.insert(header::IF_NONE_MATCH, list);
     }
 }
@@ -158,8 +157,9 @@ pub(crate) fn select<'a>(
     entries: impl ExactSizeIterator<Item = &'a Entry>,
     not_modified: &HeaderMap,
 ) -> Option<usize> {
-    if !not_modified.contains_key(header::ETAG) {
-        return (entries.len() == 1).then_some(0);
+    let named = not_modified.contains_key(header::ETAG);
+    if !named && entries.len() > 1 {
+        return None;
     }
     let fitting = entries
         .enumerate()
