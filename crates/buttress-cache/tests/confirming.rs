@@ -5,7 +5,7 @@ mod support;
 
 use buttress_cache::CacheResult;
 use buttress_testkit::Script;
-use support::{Origin, get, get_with, ok, pass, respond, respond_with};
+use support::{Origin, get, get_with, layer, ok, pass, respond, respond_with};
 use tower::ServiceExt;
 
 const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -118,25 +118,31 @@ async fn a_304_may_weaken_or_strengthen_the_tag_it_was_asked_about() {
     }
 }
 
+/// A body that nobody knows how to have again, unless he is told.
+struct Once;
+
 #[tokio::test(start_paused = true)]
-async fn a_request_that_cannot_be_sent_again_gets_what_is_stored_and_that_goes() {
-    /// A body that nobody knows how to have again.
-    struct Once;
-    let origin = Origin::new(|_, number| match number {
-        0 => ok(&[("cache-control", "max-age=1"), ("etag", "\"a\"")], "body"),
-        1 => respond(304, &[("etag", "\"b\"")]),
-        _ => ok(&[("cache-control", "max-age=60")], "new"),
-    });
-    let client = origin.cached();
-    let once = async || {
-        let request = http::Request::get(support::URI).body(Once).unwrap();
-        support::read(client.clone().oneshot(request).await.unwrap()).await.unwrap()
-    };
-    once().await;
-    pass(2).await;
-    assert_eq!(once().await.text(), "body");
-    assert_eq!(once().await.text(), "new");
-    assert!(!origin.seen(2).contains_key("if-none-match"));
+async fn a_request_is_sent_again_only_if_its_body_can_be_had_again() {
+    for known in [true, false] {
+        let origin = Origin::new(|_, number| match number {
+            0 => ok(&[("cache-control", "max-age=1"), ("etag", "\"a\"")], "body"),
+            1 => respond(304, &[("etag", "\"b\"")]),
+            _ => ok(&[("cache-control", "max-age=60")], "new"),
+        });
+        let layer = if known { layer().repeat(|_: &Once| Some(Once)) } else { layer() };
+        let client = origin.behind(&layer);
+        let once = async || {
+            let request = http::Request::get(support::URI).body(Once).unwrap();
+            support::read(client.clone().oneshot(request).await.unwrap()).await.unwrap()
+        };
+        once().await;
+        pass(2).await;
+        // Else it gets what is stored, and that goes.
+        assert_eq!(once().await.text(), if known { "new" } else { "body" });
+        assert_eq!(once().await.text(), "new");
+        assert_eq!(origin.calls(), 3);
+        assert!(!origin.seen(2).contains_key("if-none-match"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

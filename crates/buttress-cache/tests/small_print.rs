@@ -234,3 +234,41 @@ async fn a_post_may_name_its_target_as_the_origin_does() {
         assert_eq!(get(&client).await.result == Some(CacheResult::Hit), kept, "{named}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_one_user_or_moment_ends_nothing() {
+    for (method, status, fields) in [
+        ("GET", 401, ("authorization", "Basic eA==")),
+        ("GET", 416, ("range", "bytes=99-")),
+        ("GET", 429, ("x", "1")),
+        ("HEAD", 401, ("authorization", "Basic eA==")),
+        ("HEAD", 429, ("x", "1")),
+    ] {
+        let origin = Origin::new(move |_, number| match number {
+            0 => ok(&[("cache-control", "max-age=60"), TAG], "body"),
+            _ => respond(status, &[]),
+        });
+        let client = origin.cached();
+        get(&client).await;
+        let reload = [("cache-control", "no-cache"), fields];
+        let got = support::ask(&client, method, support::URI, &reload).await;
+        assert_eq!(got.status, status);
+        assert_eq!(get(&client).await.result, Some(CacheResult::Hit), "{method} {status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_confirmation_for_an_authorised_user_leaves_what_was_stored_for_all() {
+    let origin = Origin::new(|_, number| match number {
+        0 => ok(&[("cache-control", "max-age=1"), TAG], "body"),
+        _ => respond(304, &[TAG, ("cache-control", "max-age=60")]),
+    });
+    let client = origin.cached();
+    get(&client).await;
+    pass(2).await;
+    let mine = [("authorization", "Basic eA==")];
+    assert_eq!(get_with(&client, &mine).await.text(), "body");
+    assert_eq!(get(&client).await.text(), "body");
+    assert_eq!(origin.seen(2)["if-none-match"], "\"a\"");
+    assert_eq!(get(&client).await.result, Some(CacheResult::Hit));
+}

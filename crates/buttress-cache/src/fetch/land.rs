@@ -195,7 +195,9 @@ impl<O: Observer> Core<O> {
             let own = if other { self.keep_too(&sent, asked, &entry).await } else { None };
             sent.land(Landing::Confirmed(own.unwrap_or_else(|| Arc::clone(&entry))));
         } else {
-            if !other {
+            // What may not be kept for others of an authorised exchange says nothing against what was
+            // kept without one.
+            if !other && !asked.headers.contains_key(header::AUTHORIZATION) {
                 self.forget(&found.key).await;
             }
             sent.land(Landing::Alone);

@@ -7,7 +7,7 @@ use http_body::Body;
 
 use super::{
     Answer, Fetches, Job,
-    sent::{Asked, Sent},
+    sent::{Asked, Sent, is_news},
 };
 use crate::{
     CacheDirective, CacheResult, Entry, EntryId, Flags, Identity, Key, Observer, ResponseBody,
@@ -116,9 +116,12 @@ impl<O: Observer> Core<O> {
         if status.is_server_error() || status == StatusCode::NOT_MODIFIED {
             return None;
         }
+        let stored = sent.fetch.stored.as_ref().or(sent.look.part.as_ref());
+        if stored.is_some() && !is_news(status) {
+            return None;
+        }
         let exchange = asked.exchange(response, clock::now());
         let profile = &self.settings.profile;
-        let stored = sent.fetch.stored.as_ref().or(sent.look.part.as_ref());
         let of_get = stored.filter(|found| !found.entry.policy.flags.has(Flags::HEAD));
         if let Some(found) = of_get {
             let entry = head_update(profile, &found.entry, &exchange).map(|mut entry| {

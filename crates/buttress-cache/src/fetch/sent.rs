@@ -31,7 +31,7 @@ pub(crate) struct Sent {
 /// none any more. All else speaks of the request or of the moment: who asked (401, 403, 407), how (the
 /// other statuses that begin with 4), how often (429), for which part (206, 416), or of a server that
 /// cannot say (5xx). What is stored is as good as it was, and may still be confirmed.
-fn is_news(status: StatusCode) -> bool {
+pub(super) fn is_news(status: StatusCode) -> bool {
     match status.as_u16() {
         206 | 304 => false,
         404 | 405 | 410 | 451 => true,
