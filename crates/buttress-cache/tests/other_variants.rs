@@ -4,8 +4,9 @@
 mod support;
 
 use buttress_cache::CacheResult;
+use buttress_testkit::Script;
 use http::request::Parts;
-use support::{Got, Origin, ask, get_with, layer, ok, pass, respond};
+use support::{Got, Origin, Reply, ask, get_with, layer, ok, pass, respond, respond_with};
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 const VARY: (&str, &str) = ("vary", "accept-language");
@@ -180,6 +181,24 @@ async fn all_that_is_of_the_same_bytes_is_brought_up_to_date() {
     for language in ["en", "fr", "it"] {
         let hit = get(&client, language).await;
         assert_eq!((hit.result, hit.field("x")), (Some(CacheResult::Hit), Some("new")));
+    }
+    assert_eq!(origin.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_other_variants_wait_for_each_once() {
+    let origin = Origin::new(|parts, _| {
+        let language = language(parts).unwrap_or_default();
+        let slow = std::time::Duration::from_secs(1);
+        let body = Script::new().wait(slow).data(language.to_owned());
+        Reply::from(respond_with(200, &[FRESH, VARY], body)).after(slow)
+    });
+    let client = origin.cached();
+    let languages = ["de", "en", "fr"].into_iter().cycle().take(30);
+    let client = &client;
+    let all = languages.map(|language| async move { (language, get(client, language).await) });
+    for (language, got) in futures_util::future::join_all(all).await {
+        assert_eq!(got.text(), language);
     }
     assert_eq!(origin.calls(), 3);
 }

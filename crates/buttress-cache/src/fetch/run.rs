@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::{Answer, Fetches, Job, sent::Sent};
 use crate::{
-    CacheResult, Entry, Observer, ResponseBody,
+    CacheResult, Entry, Key, Observer, ResponseBody,
     body::{Fill, Reader},
     clock,
     core::{Core, Fetch, Plan, Wanted},
@@ -37,6 +37,8 @@ struct Tries {
     failures: u32,
     /// Why it is alone, if that is worth telling.
     detail: Option<&'static str>,
+    /// Its variant, as the head of a fetch has shown that is not stored yet.
+    variant: Option<Key>,
 }
 
 impl<S, B, O> Job<S, B, O>
@@ -50,10 +52,11 @@ where
         let mut look = look;
         let mut tries = Tries::default();
         loop {
-            let look = match look.take() {
+            let mut look = match look.take() {
                 Some(look) => look,
                 None => self.core.look(&wanted, &self.parts.headers).await,
             };
+            look.flight = tries.variant.unwrap_or(look.flight);
             let plan = self.core.plan(&wanted, &look, clock::now());
             let fetch = match plan {
                 Plan::Serve(entry, result) => return Ok(self.serve(&entry, &wanted, result)),
@@ -175,6 +178,13 @@ impl<O: Observer> Waiter<'_, O> {
             let found = fetch.stored.as_ref().filter(|_| allowed)?;
             Some(Turn::Serve(Arc::clone(&found.entry), CacheResult::Stale))
         };
+        if let Landing::Filling(head, _) = &landing {
+            let variant = self.variant(head, wanted).filter(|key| tries.variant != Some(*key));
+            if variant.is_some() {
+                tries.variant = variant;
+                return Turn::Again;
+            }
+        }
         let instead = match landing {
             Landing::Filling(head, fill) => fill
                 .upgrade()
@@ -197,6 +207,12 @@ impl<O: Observer> Waiter<'_, O> {
             tries.alone |= tries.failures > 1;
             Turn::Again
         })
+    }
+
+    /// The variant that this request gets of what arrives for another, if that is not the same.
+    fn variant(&self, head: &Entry, wanted: &Wanted) -> Option<Key> {
+        let other = *head.uri == *wanted.identity.uri() && !head.vary.matches(self.headers);
+        other.then(|| head.vary.of_request(self.headers).key(wanted.identity.key()))
     }
 
     /// Whether a response that was fetched for another answers this request too.
