@@ -77,6 +77,7 @@ where
                 core.confirmed(sent, &asked, &found, &response.map(drop)).await
             }
             Verdict::Joined(joined) => {
+                sent.came = Some(response.status());
                 core.arrived(sent, &asked, join(response, joined), tasks).await
             }
             Verdict::Plain | Verdict::Again => {

@@ -21,6 +21,8 @@ pub(crate) struct Sent {
     pub(super) fetch: Fetch,
     pub(super) lead: Option<Lead>,
     detail: Option<&'static str>,
+    /// The status that came, where it is not that of the answer.
+    pub(super) came: Option<StatusCode>,
 }
 
 /// Whether a response says that what the resource was before is no more, also if it is not stored
@@ -59,7 +61,7 @@ impl Sent {
         lead: Option<Lead>,
         detail: Option<&'static str>,
     ) -> Self {
-        Self { wanted, look, fetch, lead, detail }
+        Self { wanted, look, fetch, lead, detail, came: None }
     }
 
     /// Puts the cache's own conditions into the request, and says whether there are any. Those that
@@ -152,7 +154,7 @@ impl Sent {
     pub(super) fn status(&self, status: StatusCode) -> CacheStatus {
         CacheStatus {
             forwarded: Some(self.fetch.why),
-            forwarded_status: Some(status.as_u16()),
+            forwarded_status: Some(self.came.unwrap_or(status).as_u16()),
             detail: self.detail,
             ..CacheStatus::default()
         }

@@ -25,7 +25,7 @@ async fn who_wants_the_whole_of_what_is_stored_in_part_waits_for_the_rest_only()
         assert_eq!(got.field("content-length"), Some("10"));
         assert_eq!(got.field("content-range"), None);
         let said = got.field("cache-status").unwrap();
-        assert!(said.contains("fwd=partial; fwd-status=200; stored"), "{said}");
+        assert!(said.contains("fwd=partial; fwd-status=206; stored"), "{said}");
         assert_eq!(asked(&origin, 1), asked_for(gap));
         assert_eq!(get(&client).await.result, Some(CacheResult::Hit));
         assert_eq!(origin.calls(), 2);

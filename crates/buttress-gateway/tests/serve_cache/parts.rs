@@ -60,7 +60,7 @@ fn the_missing_bytes_are_asked_for_and_put_into_the_whole() {
         let (head, body) = get(&gateway, &path, "");
         assert_eq!((head.status(), body.as_str()), (200, "0123456789"));
         assert_eq!((head.field("content-length"), head.field("content-range")), (Some("10"), None));
-        assert!(said(&head).contains("fwd=partial; fwd-status=200; stored"), "{head:?}");
+        assert!(said(&head).contains("fwd=partial; fwd-status=206; stored"), "{head:?}");
         let seen = origin.seen(&path);
         assert_eq!(sent(&seen[1], "range"), Some(rest.0));
         assert_eq!(sent(&seen[1], "if-range"), Some("\"a\""));
