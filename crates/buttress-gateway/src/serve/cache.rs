@@ -21,7 +21,10 @@ use buttress::cache::{
 use buttress_core::BoxError;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
-use http::{HeaderName, Method, Request, Response, header::HOST};
+use http::{
+    HeaderName, Method, Request, Response,
+    header::{CONTENT_LENGTH, HOST},
+};
 use http_body::Body;
 use http_body_util::Either;
 use tower::{Layer as _, Service, ServiceExt as _};
@@ -247,7 +250,8 @@ impl Cached {
         // Content whose length is not told has no field left to tell of it, and the answer to a GET
         // that has some is for nobody else (RFC 9110 section 9.3.1).
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        if reads && !request.body().is_end_stream() {
+        let told = request.headers().contains_key(CONTENT_LENGTH);
+        if reads && !told && !request.body().is_end_stream() {
             request.extensions_mut().insert(CacheDirective::bypass());
         }
         Ok(cache.clone().oneshot(request).await?.map(Either::Left))
