@@ -78,3 +78,27 @@ async fn what_may_be_stale_for_an_error_may_be_so_for_head() {
         assert_eq!((got.field("content-length"), got.field("x")), (Some("4"), Some("1")));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_head_with_a_condition_is_answered_from_the_stored_get() {
+    const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const OLDER: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+    let fields = [("cache-control", "max-age=60"), ("etag", "\"a\""), ("last-modified", OLD)];
+    let origin = Origin::new(move |_, _| ok(&fields, "body"));
+    let client = origin.cached();
+    get(&client).await;
+    for (name, value, status) in [
+        ("if-none-match", "\"b\", \"a\"", 304),
+        ("if-none-match", "*", 304),
+        ("if-none-match", "\"b\"", 200),
+        ("if-modified-since", OLD, 304),
+        ("if-modified-since", OLDER, 200),
+        ("range", "bytes=0-0", 200),
+    ] {
+        let got = ask(&client, "HEAD", support::URI, &[(name, value)]).await;
+        assert_eq!((got.status, got.body.len()), (status, 0), "{name}: {value}");
+        let length = (status == 200).then_some("4");
+        assert_eq!(got.field("content-length"), length, "{name}: {value}");
+    }
+    assert_eq!(origin.calls(), 1);
+}

@@ -272,3 +272,26 @@ async fn a_confirmation_for_an_authorised_user_leaves_what_was_stored_for_all() 
     assert_eq!(origin.seen(2)["if-none-match"], "\"a\"");
     assert_eq!(get(&client).await.result, Some(CacheResult::Hit));
 }
+
+/// RFC 9110 section 6.5: trailers go to who reads the message as it comes, and are not stored.
+#[tokio::test(start_paused = true)]
+async fn trailers_are_for_those_who_read_the_answer_as_it_comes() {
+    let origin = Origin::new(|_, _| {
+        let trailers = http::HeaderMap::from_iter([(
+            http::HeaderName::from_static("x-sum"),
+            http::HeaderValue::from_static("1"),
+        )]);
+        let body = Script::new().data("body").trailers(trailers);
+        respond_with(200, &[("cache-control", "max-age=60"), ("trailer", "x-sum")], body)
+    });
+    let client = origin.cached();
+    for (result, trailers) in [(CacheResult::Miss, true), (CacheResult::Hit, false)] {
+        let response = send(&client, request("GET", support::URI, &[])).await.unwrap();
+        let outcome = response.extensions().get::<buttress_cache::CacheOutcome>().unwrap();
+        assert_eq!(outcome.result, result);
+        let read = response.into_body().collect().await.unwrap();
+        assert_eq!(read.trailers().is_some_and(|fields| fields["x-sum"] == "1"), trailers);
+        assert_eq!(read.to_bytes(), "body");
+    }
+    assert_eq!(origin.calls(), 1);
+}
