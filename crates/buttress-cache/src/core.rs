@@ -2,17 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, request::Parts};
+use http::{HeaderMap, Method, header, request::Parts};
 use tokio::sync::Semaphore;
 
 use crate::{
-    CacheDirective, CacheOutcome, CacheResult, Entry, Generation, Identity, Key, Lookup, Observer,
-    SharedStore, Slot, Store, StoreError, Time,
+    CacheDirective, CacheOutcome, CacheResult, Entry, Identity, Observer, SharedStore, StoreError,
+    Time,
     body::InFlight,
     directive::Way,
     flight::{Flights, Marks},
-    rfc::{Ask, Decision, Flags, Forwarded, Staleness, decide, is_safe},
-    serve::cut,
+    look::{Found, Look},
+    rfc::{Ask, Decision, Directives, Flags, Forwarded, Rest, Staleness, decide, is_safe},
     settings::Settings,
     statistics::Counters,
 };
@@ -73,6 +73,8 @@ pub(crate) enum Access {
     Unsafe(Identity),
     /// It may be answered from the store.
     Lookup(Wanted),
+    /// It wants what is stored, and may not be answered with that.
+    Unsatisfied,
 }
 
 /// What a request that may be answered from the store wants.
@@ -85,24 +87,6 @@ pub(crate) struct Wanted {
     pub(crate) only_if_cached: bool,
     /// For a prompt: the lifetime of its answer.
     pub(crate) prompt: Option<Duration>,
-}
-
-/// A stored response, and the key it is under.
-#[derive(Clone, Debug)]
-pub(crate) struct Found {
-    pub(crate) key: Key,
-    pub(crate) entry: Arc<Entry>,
-}
-
-/// What the store has for a request.
-#[derive(Debug)]
-pub(crate) struct Look {
-    pub(crate) found: Option<Found>,
-    pub(crate) generation: Generation,
-    /// By what concurrent requests for the same thing know each other.
-    pub(crate) flight: Key,
-    /// Why nothing was found.
-    why: Forwarded,
 }
 
 /// What is done about a request.
@@ -118,18 +102,42 @@ pub(crate) enum Plan {
     Fetch(Fetch),
 }
 
-/// Why the inner service is asked, and what may stand in for its answer.
+/// Why the inner service is asked, for what of the answer, and what may stand in for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetch {
     pub(crate) stored: Option<Found>,
+    /// Whether what is stored may be confirmed.
+    pub(crate) confirms: bool,
+    /// What is missing of the part that is stored, if that is all that is asked for.
+    pub(crate) rest: Option<Rest>,
+    /// Other variants that may be confirmed for this request.
+    pub(crate) others: Vec<Found>,
     pub(crate) staleness: Staleness,
     pub(crate) why: Forwarded,
 }
 
 impl Fetch {
+    /// For nothing but the answer.
+    fn plain(why: Forwarded) -> Self {
+        Self {
+            stored: None,
+            confirms: false,
+            rest: None,
+            others: Vec::new(),
+            staleness: Staleness::default(),
+            why,
+        }
+    }
+
+    /// To hear whether what is stored is still good.
+    pub(crate) fn confirming(stored: Found, staleness: Staleness, why: Forwarded) -> Self {
+        Self { stored: Some(stored), confirms: true, staleness, ..Self::plain(why) }
+    }
+
     /// What is stored, if the inner service can say whether it is still good.
     pub(crate) fn validates(&self) -> Option<&Found> {
-        self.stored.as_ref().filter(|found| found.entry.policy.flags.has(Flags::VALIDATOR))
+        let stored = self.stored.as_ref().filter(|_| self.confirms);
+        stored.filter(|found| found.entry.policy.flags.has(Flags::VALIDATOR))
     }
 }
 
@@ -148,6 +156,9 @@ impl<O: Observer> Core<O> {
         if !read && prompt.is_none() && !changes {
             return Access::Pass("method");
         }
+        if read && prompt.is_none() && has_content(&parts.headers) {
+            return forwarded(parts, "content");
+        }
         let scope = directive.and_then(|directive| directive.scope.as_deref());
         let identity = match prompt {
             Some(prompt) => Ok(prompt.identity.clone()),
@@ -158,14 +169,15 @@ impl<O: Observer> Core<O> {
         };
         let identity = match identity {
             Ok(identity) => identity,
-            Err(why) => return Access::Pass(why.as_str()),
+            Err(why) if changes => return Access::Pass(why.as_str()),
+            Err(why) => return forwarded(parts, why.as_str()),
         };
         if changes {
             return Access::Unsafe(identity);
         }
         let mut ask = Ask::of(&parts.method, &parts.headers);
         if ask.origin_only || ask.directives.no_store {
-            return Access::Pass("request");
+            return forwarded(parts, "request");
         }
         // Preconditions are about what GET selects.
         ask.conditional &= prompt.is_none();
@@ -177,44 +189,6 @@ impl<O: Observer> Core<O> {
             prompt: prompt.map(|prompt| prompt.ttl),
             ask,
         })
-    }
-
-    /// Looks into the store if that takes no waiting.
-    pub(crate) fn peek(&self, wanted: &Wanted, headers: &HeaderMap) -> Option<Look> {
-        let key = wanted.identity.key();
-        let lookup = self.state.store.peek(key)?;
-        let variant = match variant(lookup, key, wanted, headers) {
-            Ok(look) => return Some(look),
-            Err(variant) => variant,
-        };
-        let lookup = self.state.store.peek(&variant.key)?;
-        Some(variant.look(lookup, wanted, headers))
-    }
-
-    /// Looks into the store. One that fails has nothing.
-    pub(crate) async fn look(&self, wanted: &Wanted, headers: &HeaderMap) -> Look {
-        if let Some(look) = self.peek(wanted, headers) {
-            return look;
-        }
-        let key = wanted.identity.key();
-        let lookup = self.get(key).await;
-        match variant(lookup, key, wanted, headers) {
-            Ok(look) => look,
-            Err(variant) => {
-                let lookup = self.get(&variant.key).await;
-                variant.look(lookup, wanted, headers)
-            }
-        }
-    }
-
-    async fn get(&self, key: &Key) -> Lookup {
-        match self.state.store.get(key).await {
-            Ok(lookup) => lookup,
-            Err(error) => {
-                self.store_failed(&error);
-                Lookup::default()
-            }
-        }
     }
 
     pub(crate) fn store_failed(&self, error: &StoreError) {
@@ -230,9 +204,12 @@ impl<O: Observer> Core<O> {
     pub(crate) fn plan(&self, wanted: &Wanted, look: &Look, now: Time) -> Plan {
         let found = look.found.as_ref().filter(|_| !wanted.refresh);
         let Some(found) = found else {
-            let why = if wanted.refresh { Forwarded::Request } else { look.why };
-            let fetch = Fetch { stored: None, staleness: Staleness::default(), why };
-            return if wanted.only_if_cached { Plan::Unsatisfied } else { Plan::Fetch(fetch) };
+            if wanted.only_if_cached {
+                return Plan::Unsatisfied;
+            }
+            // What is refreshed has been replaced once there is an answer, whatever that is.
+            let stored = look.found.clone().filter(|_| wanted.refresh);
+            return Plan::Fetch(Fetch { stored, ..Fetch::plain(look.why_not(wanted, now)) });
         };
         let policy = &found.entry.policy;
         let serve = |result| Plan::Serve(Arc::clone(&found.entry), result);
@@ -247,8 +224,29 @@ impl<O: Observer> Core<O> {
             Decision::Revalidate(staleness) => {
                 let fresh = policy.is_fresh(now);
                 let why = if fresh { Forwarded::Request } else { Forwarded::Stale };
-                Plan::Fetch(Fetch { stored: Some(found.clone()), staleness, why })
+                Plan::Fetch(Fetch::confirming(found.clone(), staleness, why))
             }
+        }
+    }
+
+    /// Sees whether less than the whole answer will do: what is missing of a stored part, or a word on
+    /// stored variants.
+    pub(crate) fn spare(
+        &self,
+        wanted: &Wanted,
+        look: &Look,
+        headers: &HeaderMap,
+        fetch: &mut Fetch,
+    ) {
+        // The answer to a client's own validators is between it and the origin.
+        if wanted.refresh || wanted.ask.conditional || wanted.prompt.is_some() {
+            return;
+        }
+        let part = look.part.as_ref();
+        fetch.rest = part.and_then(|part| Rest::of(&part.entry, headers, wanted.ask.range));
+        let missed = look.found.is_none() && part.is_none() && look.why == Forwarded::VaryMiss;
+        if missed && !wanted.ask.range {
+            fetch.others = self.others(wanted);
         }
     }
 
@@ -259,61 +257,17 @@ impl<O: Observer> Core<O> {
     }
 }
 
-/// One of several variants, still to be looked up.
-struct Chosen {
-    key: Key,
-    generation: Generation,
+/// A request that passes the store by, unless it wants nothing but what is in there (RFC 9111 section
+/// 5.2.1.7).
+fn forwarded(parts: &Parts, why: &'static str) -> Access {
+    let only = Directives::of(&parts.headers).only_if_cached;
+    if only { Access::Unsatisfied } else { Access::Pass(why) }
 }
 
-impl Chosen {
-    fn look(self, lookup: Lookup, wanted: &Wanted, headers: &HeaderMap) -> Look {
-        // That of the resource: it is what is purged, and what the variant is linked to.
-        let generation = self.generation;
-        let entry = match lookup.slot {
-            Some(Slot::Entry(entry)) => is_of(&entry, wanted).then_some(entry),
-            _ => None,
-        };
-        // A part is found by those only whose own part lies in it.
-        let part = |entry: &Entry| entry.policy.flags.has(Flags::PARTIAL);
-        let entry = entry.filter(|entry| !part(entry) || cut(entry, headers).is_some());
-        let found = entry.map(|entry| Found { key: self.key, entry });
-        Look { found, generation, flight: self.key, why: Forwarded::VaryMiss }
-    }
-}
-
-/// What a lookup under the primary key means: the answer, or which variant to look up.
-fn variant(
-    lookup: Lookup,
-    key: &Key,
-    wanted: &Wanted,
-    headers: &HeaderMap,
-) -> Result<Look, Chosen> {
-    let generation = lookup.generation;
-    let look = |found, flight, why| Look { found, generation, flight, why };
-    match lookup.slot {
-        None => Ok(look(None, *key, Forwarded::UriMiss)),
-        Some(Slot::Entry(entry)) => {
-            let fits = is_of(&entry, wanted) && entry.vary.matches(headers);
-            let found = fits.then_some(Found { key: *key, entry });
-            Ok(look(found, *key, Forwarded::UriMiss))
-        }
-        Some(Slot::Variants(variants)) => {
-            if let Some(variant) = variants.iter().find(|variant| variant.vary.matches(headers)) {
-                return Err(Chosen { key: variant.key, generation });
-            }
-            let mut parts = variants.iter().filter(|_| wanted.ask.range);
-            if let Some(part) = parts.find(|part| part.vary.matches_but_for_range(headers)) {
-                return Err(Chosen { key: part.key, generation });
-            }
-            // Requests for another variant each wait for their own.
-            let flight =
-                variants.first().map_or(*key, |variant| variant.vary.of_request(headers).key(key));
-            Ok(look(None, flight, Forwarded::VaryMiss))
-        }
-    }
-}
-
-/// Keys are digests; that they stand for the same URI is checked all the same.
-fn is_of(entry: &Entry, wanted: &Wanted) -> bool {
-    *entry.uri == *wanted.identity.uri()
+/// Whether a request announces content. In a GET or HEAD it has no meaning (RFC 9110 section 9.3.1), and
+/// if it has one for the origin all the same, the answer is none to other requests.
+fn has_content(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH);
+    length.is_some_and(|length| length.as_bytes().iter().any(|&digit| digit != b'0'))
+        || headers.contains_key(header::TRANSFER_ENCODING)
 }

@@ -210,6 +210,9 @@ pub struct Variant {
     pub vary: Arc<Vary>,
     /// Its language, for requests that would take several.
     pub language: Option<HeaderValue>,
+    /// When it was made by the origin, as far as the store knows: of several that answer a request,
+    /// the newest does.
+    pub date: Time,
 }
 
 impl Variant {
@@ -220,13 +223,21 @@ impl Variant {
             key: entry.vary.key(primary),
             vary: Arc::clone(&entry.vary),
             language: entry.headers.get(http::header::CONTENT_LANGUAGE).cloned(),
+            date: crate::rfc::date_of(entry),
         }
     }
 
     /// Puts a variant together, as a store gives it back.
     #[must_use]
     pub fn new(key: Key, vary: Arc<Vary>, language: Option<HeaderValue>) -> Self {
-        Self { key, vary, language }
+        Self { key, vary, language, date: Time::default() }
+    }
+
+    /// Says when it was made.
+    #[must_use]
+    pub const fn dated(mut self, date: Time) -> Self {
+        self.date = date;
+        self
     }
 }
 

@@ -10,9 +10,10 @@ use std::{
 use http::{HeaderMap, HeaderName};
 
 use crate::{
-    Entry, EntryId, Generation, Key, Observer, Purge, Removal, Slot, Store, StoreError, Tag,
+    Entry, EntryId, Flags, Generation, Key, Observer, Purge, Removal, Slot, Store, StoreError, Tag,
     Variant, clock,
-    core::{Core, Found, State},
+    core::{Core, State},
+    rfc::{Held, combine, promote, strong_validator},
     tasks::Tasks,
 };
 
@@ -36,6 +37,14 @@ impl<O: Observer> Core<O> {
         entry: Arc<Entry>,
         seen: Generation,
     ) -> Result<bool, StoreError> {
+        let entry = promote(&entry).map_or(entry, Arc::new);
+        let place = if entry.vary.is_empty() { *primary } else { entry.vary.key(primary) };
+        let entry = if entry.policy.flags.has(Flags::PARTIAL) {
+            let Some(entry) = self.put_together(&place, entry).await else { return Ok(false) };
+            entry
+        } else {
+            entry
+        };
         let keep_for = entry.policy.keep_for(clock::now(), self.settings.revalidation);
         let store = &self.state.store;
         if entry.vary.is_empty() {
@@ -44,6 +53,33 @@ impl<O: Observer> Core<O> {
         let variant = Variant::of(primary, &entry);
         let most = self.settings.max_variants;
         store.link(primary, variant, entry, most, keep_for, seen).await
+    }
+
+    /// A part together with those of the same response that are stored already; `None` if what is
+    /// stored is better than it, or it is not what it says.
+    async fn put_together(&self, place: &Key, part: Arc<Entry>) -> Option<Arc<Entry>> {
+        let head = part.policy.flags.has(Flags::HEAD);
+        if !head {
+            Held::of(&part)?;
+        }
+        let stored = match self.get(place).await.slot {
+            None => return Some(part),
+            Some(Slot::Entry(stored)) if !head => stored,
+            // What is stored for GET is more than a head.
+            Some(Slot::Entry(stored)) => {
+                return stored.policy.flags.has(Flags::HEAD).then_some(part);
+            }
+            Some(Slot::Variants(_)) => return (!head).then_some(part),
+        };
+        if stored.policy.flags.has(Flags::PARTIAL) {
+            let settings = &self.settings;
+            let all = combine(&settings.profile, &stored, &part, settings.max_body);
+            return Some(all.map_or(part, Arc::new));
+        }
+        // The whole is better, unless this was asked for after it came and is another.
+        let newer = stored.policy.response_time <= part.request_time;
+        let same = strong_validator(&stored.headers) == strong_validator(&part.headers);
+        (newer && !same).then_some(part)
     }
 
     /// Puts a new version in the place of the old, if that is still there.
@@ -65,13 +101,6 @@ impl<O: Observer> Core<O> {
     pub(crate) async fn change(&self, key: &Key) {
         if let Err(error) = self.state.purge(&Purge::Key(*key), Removal::Hard).await {
             self.store_failed(&error);
-        }
-    }
-
-    /// Removes a stored response, if there is one.
-    pub(crate) async fn forget_found(&self, found: Option<&Found>) {
-        if let Some(found) = found {
-            self.forget(&found.key).await;
         }
     }
 

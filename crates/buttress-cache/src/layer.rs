@@ -148,6 +148,19 @@ impl<O> CacheLayer<O> {
         self.set(|settings| settings.aliases.push(authority))
     }
 
+    /// How a request body of type `B` is had a second time, if it can be.
+    ///
+    /// A cache that has a part of an answer asks for the rest, and one that has other variants asks
+    /// whether one of them will do. An origin may answer that in a way that helps nobody; then the
+    /// request has to be sent again, as it came. Where it is not known how, such questions are not
+    /// asked, and the whole is. Known are `Empty<Bytes>` and `Full<Bytes>` of `http-body-util`, and
+    /// for all bodies behind [`prompts`](Self::prompts) those that are empty or were read for their
+    /// key.
+    pub fn repeat<B: 'static>(self, again: fn(&B) -> Option<B>) -> Self {
+        let settings = (*self.settings).clone().with_again(again);
+        Self { settings: Arc::new(settings), ..self }
+    }
+
     /// Who is told what happens. Default: nobody.
     pub fn observer<O2: Observer>(self, observer: O2) -> CacheLayer<O2> {
         let Self { settings, state, in_flight, tasks, .. } = self;

@@ -60,12 +60,13 @@
 //!
 //! - **All of RFC 9111**, in [`rfc`], which does no I/O and reads no clock: freshness, validation,
 //!   `Vary` with many variants, invalidation, ranges out of what is stored, `HEAD`, `must-understand`;
+//!   parts of one response are put together, and who wants more of it waits for what is missing;
 //!   RFC 5861 (stale while revalidating, stale if there is an error), RFC 9211 (`Cache-Status`) and
 //!   RFC 9213 (`CDN-Cache-Control`).
 //! - **Bodies stream.** A response that is stored reaches its reader as it arrives. Who asks for the
 //!   same meanwhile reads along from the first byte on, and there is one fetch for all. Whoever leaves
 //!   takes nothing from the others. What cannot be shared releases all who wait at once, and is
-//!   remembered for a while. A body that breaks off is never stored.
+//!   remembered for a while. A body that breaks off is never stored, not even as a part.
 //! - **A hit copies no body** and waits for nothing. The layer is always ready: what is stored is
 //!   served while the inner service is saturated, or gone.
 //! - **Keys that cannot be confused**: 256 bits over parts with lengths, with the URI compared on a
@@ -102,6 +103,7 @@ mod handle;
 mod keep;
 mod key;
 mod layer;
+mod look;
 mod observer;
 mod outcome;
 mod posts;

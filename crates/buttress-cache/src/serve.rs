@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use crate::{
     CacheOutcome, CacheResult, Chunks, Entry, Observer, ResponseBody, Time,
     core::{Core, Wanted},
-    rfc::{CacheStatus, Served, content_range, not_modified, serve},
+    rfc::{CacheStatus, Flags, Held, Served, not_modified, serve},
 };
 
 /// The field of RFC 9211.
@@ -39,8 +39,11 @@ impl<O: Observer> Core<O> {
         let whole = |body: Chunks| ResponseBody::stored(body);
         let mut response = self.head(entry, wanted, request, result, now, whole);
         if wanted.head {
-            let length = HeaderValue::from(entry.body.length());
-            response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length);
+            if !entry.policy.flags.has(Flags::HEAD) && response.status() != StatusCode::NOT_MODIFIED
+            {
+                let length = HeaderValue::from(entry.body.length());
+                response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length);
+            }
             *response.body_mut() = ResponseBody::empty();
         }
         response
@@ -57,18 +60,19 @@ impl<O: Observer> Core<O> {
         now: Time,
         whole: impl FnOnce(Chunks) -> ResponseBody<B>,
     ) -> Response<ResponseBody<B>> {
-        let ok = entry.status == StatusCode::OK;
-        let unchanged = ok && wanted.ask.conditional && not_modified(request, entry);
+        // What is here of a part is part of a 200.
+        let part_of_it = entry.policy.flags.has(Flags::PARTIAL);
+        let ok = entry.status == StatusCode::OK || part_of_it;
+        // RFC 9110 section 13.2.1: of an answer of any success.
+        let unchanged =
+            entry.status.is_success() && wanted.ask.conditional && not_modified(request, entry);
         let mut headers = entry.headers.clone();
         let (status, body) = if unchanged {
             for name in OF_THE_BODY {
                 headers.remove(name);
             }
             (StatusCode::NOT_MODIFIED, ResponseBody::empty())
-        } else if (ok || entry.status == StatusCode::PARTIAL_CONTENT)
-            && wanted.ask.range
-            && result != CacheResult::Collapsed
-        {
+        } else if ok && wanted.ask.range && result != CacheResult::Collapsed {
             part(entry, request, &mut headers)
         } else {
             (entry.status, whole(entry.body.clone()))
@@ -81,6 +85,7 @@ impl<O: Observer> Core<O> {
                 ttl: Some(ttl(entry, now)),
                 collapsed: result == CacheResult::Collapsed,
                 forwarded: forwarded(result),
+                forwarded_status: (result == CacheResult::Revalidated).then_some(304),
                 ..CacheStatus::default()
             };
             headers.append(CACHE_STATUS, status.write(name));
@@ -101,6 +106,18 @@ impl<O: Observer> Core<O> {
         let status = CacheStatus { detail: Some("only-if-cached"), ..CacheStatus::default() };
         self.tell(&mut response, CacheResult::Unsatisfied, &status);
         response
+    }
+
+    /// Says something else about a response that [`serve`](Self::serve) made.
+    pub(crate) fn restate<B>(&self, response: &mut Response<B>, status: &CacheStatus) {
+        let Some(name) = &self.settings.status_name else { return };
+        let headers = response.headers_mut();
+        let mut lines: Vec<_> = headers.get_all(CACHE_STATUS).iter().cloned().collect();
+        lines.pop();
+        headers.remove(CACHE_STATUS);
+        for line in lines.into_iter().chain([status.write(name)]) {
+            headers.append(CACHE_STATUS, line);
+        }
     }
 
     /// Says in a response from the inner service what the cache had to do with it.
@@ -137,20 +154,28 @@ const fn forwarded(result: CacheResult) -> Option<crate::rfc::Forwarded> {
     }
 }
 
-fn ttl(entry: &Entry, now: Time) -> i64 {
+/// How many seconds of freshness are left; less than none if it is stale.
+pub(crate) fn ttl(entry: &Entry, now: Time) -> i64 {
     let secs = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    secs(entry.policy.lifetime()).saturating_sub(secs(entry.policy.age(now)))
+    let left = secs(entry.policy.lifetime()).saturating_sub(secs(entry.policy.age(now)));
+    left.saturating_sub(i64::from(entry.policy.overdue))
 }
 
 /// What a request for a part gets of a stored response, which may be a part itself; `None` if that has
 /// not what is asked for.
 pub(crate) fn cut(entry: &Entry, request: &HeaderMap) -> Option<Served> {
-    if entry.status != StatusCode::PARTIAL_CONTENT {
-        return serve(request, &entry.headers, &entry.body, None, entry.body.length());
+    let partial = entry.policy.flags.has(Flags::PARTIAL);
+    serve(request, &entry.headers, &Held::of(entry)?, partial)
+}
+
+/// Takes out what a client that has a part of the same already knows (RFC 9110 section 15.3.7).
+fn leave_out_what_is_known(headers: &mut HeaderMap) {
+    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
+        headers.remove(name);
     }
-    let (span, total) = content_range(entry.headers.get(header::CONTENT_RANGE)?.as_bytes())?;
-    // The stored length may be announced wrongly; what is not there is not served.
-    serve(request, &entry.headers, &entry.body, Some(span), total)
+    if headers.contains_key(header::ETAG) {
+        headers.remove(header::LAST_MODIFIED);
+    }
 }
 
 /// The part that is asked for; the whole if none that counts.
@@ -161,7 +186,11 @@ fn part<B>(
 ) -> (StatusCode, ResponseBody<B>) {
     match cut(entry, request) {
         Some(Served::Part(parts)) => {
+            if request.contains_key(header::IF_RANGE) {
+                leave_out_what_is_known(headers);
+            }
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(parts.body.length()));
+            headers.remove(header::CONTENT_RANGE);
             if let Some(value) = parts.content_range {
                 headers.insert(header::CONTENT_RANGE, value);
             }
@@ -171,10 +200,12 @@ fn part<B>(
             (StatusCode::PARTIAL_CONTENT, ResponseBody::stored(parts.body))
         }
         Some(Served::Unsatisfiable(value)) => {
-            for name in OF_THE_BODY {
-                headers.remove(name);
-            }
+            // It says nothing of the response, and must not be kept for it by anybody.
+            let date = headers.remove(header::DATE);
+            headers.clear();
+            headers.extend(date.map(|date| (header::DATE, date)));
             headers.insert(header::CONTENT_RANGE, value);
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::empty())
         }
         Some(Served::Whole) | None => (entry.status, ResponseBody::stored(entry.body.clone())),

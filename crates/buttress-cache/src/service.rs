@@ -12,6 +12,7 @@ use crate::{
     Observer, ResponseBody, ResponseFuture, clock,
     core::{Access, Core, Plan, Wanted},
     fetch::{Fetches, Job},
+    settings::Again,
     tasks::Tasks,
 };
 
@@ -33,13 +34,19 @@ impl<S, O> Cache<S, O> {
 }
 
 impl<S: Clone, O: Observer> Cache<S, O> {
-    fn job<B>(&self, parts: Parts, body: B) -> Job<S, B, O> {
+    fn job<B>(&self, parts: Parts, body: B, again: Option<Again<B>>) -> Job<S, B, O> {
         let (core, tasks) = (Arc::clone(&self.core), Arc::downgrade(&self.tasks));
-        Job { core, tasks, inner: self.inner.clone(), parts, body }
+        Job { core, tasks, inner: self.inner.clone(), parts, body, again }
     }
 
     /// Answers from the store, if that takes neither waiting nor asking.
-    fn hit<B>(&self, parts: Parts, body: B, wanted: Wanted) -> ResponseFuture<S, B, O>
+    fn hit<B>(
+        &self,
+        parts: Parts,
+        body: B,
+        again: Option<Again<B>>,
+        wanted: Wanted,
+    ) -> ResponseFuture<S, B, O>
     where
         S: Fetches<B>,
         B: Send + 'static,
@@ -52,7 +59,32 @@ impl<S: Clone, O: Observer> Cache<S, O> {
                 return ResponseFuture::ready(response);
             }
         }
-        ResponseFuture::slow(self.job(parts, body).run(wanted, look))
+        let again = again.or_else(|| self.core.settings.again());
+        ResponseFuture::slow(self.job(parts, body, again).run(wanted, look))
+    }
+
+    /// Answers a request whose body is had again so, if the caller knows how.
+    pub(crate) fn answer<B>(
+        &self,
+        request: Request<B>,
+        again: Option<Again<B>>,
+    ) -> ResponseFuture<S, B, O>
+    where
+        S: Fetches<B>,
+        B: Send + 'static,
+    {
+        let (parts, body) = request.into_parts();
+        match self.core.access(&parts) {
+            Access::Lookup(wanted) => self.hit(parts, body, again, wanted),
+            Access::Unsafe(target) => {
+                ResponseFuture::slow(self.job(parts, body, None).change(target))
+            }
+            Access::Unsatisfied => ResponseFuture::ready(self.core.unsatisfied()),
+            Access::Pass(why) => {
+                let request = Request::from_parts(parts, body);
+                ResponseFuture::pass(self.inner.clone(), request, Arc::clone(&self.core), why)
+            }
+        }
     }
 }
 
@@ -71,14 +103,6 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (parts, body) = request.into_parts();
-        match self.core.access(&parts) {
-            Access::Lookup(wanted) => self.hit(parts, body, wanted),
-            Access::Unsafe(target) => ResponseFuture::slow(self.job(parts, body).change(target)),
-            Access::Pass(why) => {
-                let request = Request::from_parts(parts, body);
-                ResponseFuture::pass(self.inner.clone(), request, Arc::clone(&self.core), why)
-            }
-        }
+        self.answer(request, None)
     }
 }

@@ -1,10 +1,15 @@
 //! What the layer was told.
 
-use std::time::Duration;
+use std::{any::Any, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderName, uri::Authority};
+use http_body_util::{Empty, Full};
 
 use crate::{KeySpec, rfc::Profile};
+
+/// How a body is had again, if it can be.
+pub(crate) type Again<B> = fn(&B) -> Option<B>;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -20,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) status_name: Option<Box<str>>,
     pub(crate) tags: Option<HeaderName>,
     pub(crate) aliases: Vec<Authority>,
+    /// An [`Again`] for each type of body.
+    again: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Settings {
@@ -37,6 +44,19 @@ impl Settings {
             status_name: Some("buttress".into()),
             tags: None,
             aliases: Vec::new(),
+            again: Vec::new(),
         }
+        .with_again::<Empty<Bytes>>(|_| Some(Empty::new()))
+        .with_again::<Full<Bytes>>(|body| Some(body.clone()))
+    }
+
+    pub(crate) fn with_again<B: 'static>(mut self, again: Again<B>) -> Self {
+        self.again.push(Arc::new(again));
+        self
+    }
+
+    /// How a body of this type is had again, if the program has said.
+    pub(crate) fn again<B: 'static>(&self) -> Option<Again<B>> {
+        self.again.iter().rev().find_map(|again| again.downcast_ref().copied())
     }
 }

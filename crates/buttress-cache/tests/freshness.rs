@@ -222,3 +222,26 @@ async fn queries_tell_uris_apart() {
     }
     assert_eq!(origin.calls(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_several_lines_of_age_the_first_counts() {
+    let control = ("cache-control", "max-age=60");
+    assert!(is_reused(&[("age", "0"), ("age", "60"), ("cache-control", "max-age=60")]).await);
+    assert!(!is_reused(Vec::from([("age", "60"), ("age", "0"), control]).leak()).await);
+}
+
+/// RFC 8246: what is immutable is not asked about while it is fresh, unless the client insists.
+#[tokio::test(start_paused = true)]
+async fn what_is_immutable_is_as_fresh_as_it_says_and_no_longer() {
+    let control = ("cache-control", "max-age=10, immutable");
+    let origin = Origin::new(move |_, _| ok(&[control, ("etag", "\"a\"")], "a"));
+    let client = origin.cached();
+    get(&client).await;
+    pass(9).await;
+    assert_eq!(get(&client).await.result, Some(CacheResult::Hit));
+    get_with(&client, &[("cache-control", "no-cache")]).await;
+    assert_eq!(origin.calls(), 2);
+    pass(11).await;
+    get(&client).await;
+    assert_eq!(origin.calls(), 3);
+}

@@ -282,7 +282,7 @@ async fn directives_of_the_program_go_before_those_of_the_response() {
 async fn other_methods_are_passed_on_and_not_stored() {
     let origin = Origin::new(|_, _| fresh("a"));
     let client = origin.cached();
-    for method in ["OPTIONS", "TRACE", "PUT", "M-SEARCH", "HEAD"] {
+    for method in ["OPTIONS", "TRACE", "PUT", "M-SEARCH", "PROPFIND"] {
         for _ in 0..2 {
             ask(&client, method, support::URI, &[]).await;
         }
@@ -337,4 +337,37 @@ async fn a_response_that_cannot_be_stored_takes_the_place_of_the_one_that_is() {
         assert_eq!(get(&client).await.text(), "new");
         assert_eq!(get_with(&client, &[("cache-control", "max-stale")]).await.text(), "newer");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_a_request_with_content_is_for_nobody_else() {
+    let origin = Origin::new(|_, number| fresh(&number.to_string()));
+    let client = origin.cached();
+    for fields in [("content-length", "3"), ("transfer-encoding", "chunked")] {
+        let got = get_with(&client, &[fields]).await;
+        assert_eq!(got.result, Some(CacheResult::Bypass), "{fields:?}");
+        assert!(got.field("cache-status").is_some_and(|said| said.ends_with("detail=content")));
+    }
+    assert_eq!(get(&client).await.text(), "2");
+    assert_eq!(get_with(&client, &[("content-length", "0")]).await.text(), "2");
+    assert_eq!(get_with(&client, &[("content-length", "3")]).await.text(), "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_the_range_of_a_request_is_not_stored_for_the_uri() {
+    let origin = Origin::new(|parts, _| match parts.headers.get("range") {
+        Some(_) => respond(416, &[FRESH, ("content-range", "bytes */10")]),
+        None => fresh("whole"),
+    });
+    let client = origin.cached();
+    let beyond = [("range", "bytes=50-")];
+    assert_eq!(get_with(&client, &beyond).await.status, 416);
+    assert_eq!(get(&client).await.text(), "whole");
+    let got = get_with(&client, &beyond).await;
+    assert_eq!((got.status, got.result), (416, Some(CacheResult::Hit)));
+    // A cache in front of this one must not keep it either.
+    for name in ["cache-control", "expires", "etag", "last-modified"] {
+        assert_eq!(got.field(name), None, "{name}");
+    }
+    assert!(got.field("date").is_some());
 }

@@ -55,6 +55,55 @@ fn malformed_heads_are_refused() {
 }
 
 #[test]
+fn a_host_that_is_none_is_refused() {
+    for host in [
+        "a b",
+        "a.test/x",
+        "a.test?x",
+        "a.test#x",
+        "u@a.test",
+        "a.test:abc",
+        "a.test:99999",
+        "[::1",
+        "::1",
+        "\"a\"",
+        "a\\b",
+        "<a>",
+        "%zz",
+        "http://a.test",
+    ] {
+        let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        assert_eq!(refused(head.as_bytes()), 400, "{host}");
+    }
+    for host in ["A.test", "a.test:", "a.test:8080", "127.0.0.1", "[::1]:80", "%41.test", ""] {
+        let upstream = Upstream::new();
+        let gateway = Gateway::start(&upstream.url(), &[]);
+        let mut client = gateway.connect();
+        client.send(format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+        let mut server = upstream.accept();
+        server.head();
+        server.send(OK);
+        assert_eq!(client.head().status(), 200, "{host}");
+    }
+}
+
+#[test]
+fn a_length_that_is_said_twice_passes_once() {
+    for length in ["content-length: 3, 3", "content-length: 3\r\ncontent-length: 3"] {
+        let upstream = Upstream::new();
+        let gateway = Gateway::start(&upstream.url(), &[]);
+        let mut client = gateway.connect();
+        client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+        let mut server = upstream.accept();
+        server.head();
+        server.send(format!("HTTP/1.1 200 OK\r\n{length}\r\n\r\nabc"));
+        let head = client.head();
+        assert_eq!(head.all("content-length"), ["3"], "{length}");
+        assert_eq!(client.bytes(3), b"abc");
+    }
+}
+
+#[test]
 fn a_coding_that_nobody_here_undoes_is_refused() {
     let request =
         b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n";

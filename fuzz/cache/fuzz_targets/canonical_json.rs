@@ -26,12 +26,25 @@ fn key(body: &[u8]) -> Key {
     *identity.expect("a key").key()
 }
 
+/// Whether a number in it has an exponent.
+fn has_exponent(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.to_string().contains(['e', 'E']),
+        Value::Array(values) => values.iter().any(has_exponent),
+        Value::Object(members) => members.values().any(has_exponent),
+        _ => false,
+    }
+}
+
 fuzz_target!(|body: &[u8]| {
     // White space around it changes the bytes and not the JSON.
     let is_canonical = key(body) == key(&[b" ", body].concat());
     match serde_json::from_slice::<Value>(body) {
         Ok(value) if is_canonical => {
-            assert_eq!(key(value.to_string().as_bytes()), key(body), "a spelling of the same");
+            // Numbers count as they are written, and serde_json writes exponents its own way.
+            if !has_exponent(&value) {
+                assert_eq!(key(value.to_string().as_bytes()), key(body), "a spelling of the same");
+            }
             let wrapped = |value: &Value| format!(r#"{{"user":{value},"a":[{value}]}}"#);
             let other = wrapped(&value).replacen(r#"{"user""#, r#"{"other""#, 1);
             // Unless the nesting is now too deep.

@@ -275,8 +275,16 @@ impl State {
                 let frame = match frame.into_data() {
                     Ok(data) => {
                         let lost = self.push(data, max_body);
-                        let ended = self.end_if_inner_ended(expected);
-                        return Poll::Ready(ended.or(lost));
+                        let ended = self.end_if_inner_ended(expected).or(lost);
+                        let all = ended.is_none() && expected == Some(self.received);
+                        // Whoever has the last byte may ask again at once, and find it stored.
+                        return match self.inner {
+                            Some(_) if all => match self.advance(waker, expected, max_body) {
+                                Poll::Ready(done) => Poll::Ready(done),
+                                Poll::Pending => Poll::Ready(None),
+                            },
+                            _ => Poll::Ready(ended),
+                        };
                     }
                     Err(frame) => frame,
                 };

@@ -50,7 +50,11 @@ impl<B> ResponseBody<B> {
     }
 
     pub(crate) const fn pass(body: B) -> Self {
-        Self { kind: Kind::Pass { body: Source::new(body) } }
+        Self::source(Source::new(body))
+    }
+
+    pub(crate) const fn source(body: Source<B>) -> Self {
+        Self { kind: Kind::Pass { body } }
     }
 }
 

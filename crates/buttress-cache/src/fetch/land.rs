@@ -1,101 +1,34 @@
 //! What becomes of a response.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
+use std::sync::{Arc, Weak};
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
+
+use super::{
+    Answer, Fetches, Job,
+    sent::{Asked, Sent, Verdict},
 };
-
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
-
-use super::{Answer, Fetches, Job};
 use crate::{
-    CacheDirective, CacheResult, Entry, Generation, Identity, Key, Observer, ResponseBody, Store,
-    Time,
+    CacheDirective, CacheResult, Entry, EntryId, Generation, Identity, Key, Observer, ResponseBody,
+    Store, Time, Vary,
     body::{End, Fill, Reader, source::Source},
     clock,
-    core::{Core, Fetch, Found, Look, Wanted},
+    core::{Core, Wanted},
     directive::Way,
     flight::{Landing, Lead, Ticket},
     keep::write,
+    look::Found,
     rfc::{
-        CacheStatus, Exchange, Freshened, Refusal, Storable, freshen, judge, judge_prompt,
-        named_in, validate,
+        CacheStatus, Exchange, Freshened, Joined, Refusal, Storable, freshen, judge, judge_prompt,
+        named_in, same_bytes, strong_validator, withheld_until_confirmed,
     },
+    serve::ttl,
     tasks::Tasks,
 };
-
-/// A request that goes to the inner service, and why.
-pub(crate) struct Sent {
-    wanted: Wanted,
-    look: Look,
-    fetch: Fetch,
-    lead: Option<Lead>,
-    detail: Option<&'static str>,
-}
-
-impl Sent {
-    pub(super) const fn new(
-        wanted: Wanted,
-        look: Look,
-        fetch: Fetch,
-        lead: Option<Lead>,
-        detail: Option<&'static str>,
-    ) -> Self {
-        Self { wanted, look, fetch, lead, detail }
-    }
-
-    fn land(&mut self, landing: Landing) {
-        if let Some(lead) = self.lead.take() {
-            lead.land(landing);
-        }
-    }
-
-    fn status(&self, status: StatusCode) -> CacheStatus {
-        CacheStatus {
-            forwarded: Some(self.fetch.why),
-            forwarded_status: Some(status.as_u16()),
-            detail: self.detail,
-            ..CacheStatus::default()
-        }
-    }
-}
-
-/// The request that a response answers, for the engine.
-struct Asked {
-    method: Method,
-    headers: HeaderMap,
-    ttl: Option<Duration>,
-    tags: Vec<crate::Tag>,
-    request_time: Time,
-}
-
-impl Asked {
-    fn of(parts: &Parts) -> Self {
-        let directive = parts.extensions.get::<CacheDirective>();
-        Self {
-            method: parts.method.clone(),
-            headers: parts.headers.clone(),
-            ttl: directive.and_then(|directive| directive.ttl),
-            tags: directive.map_or_else(Vec::new, |directive| directive.tags.clone()),
-            request_time: clock::now(),
-        }
-    }
-
-    fn exchange<'a, B>(&'a self, response: &'a Response<B>, now: Time) -> Exchange<'a> {
-        Exchange::new(&self.method, &self.headers, response.status(), response.headers(), now)
-            .sent_at(self.request_time)
-    }
-}
 
 /// Whether a stale response may stand in for this one (RFC 5861 section 4).
 const fn is_error(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
-}
-
-/// Whether a response says something of the resource, rather than of this request or this moment.
-fn is_news(status: StatusCode) -> bool {
-    let passing = matches!(status.as_u16(), 206 | 304 | 408 | 425 | 429);
-    !status.is_server_error() && !passing
 }
 
 impl<S, B, O> Job<S, B, O>
@@ -106,38 +39,51 @@ where
 {
     /// Asks the inner service, and stores what comes back if it may be.
     pub(super) async fn fetch(self, mut sent: Sent) -> Answer<S, B> {
-        let Self { core, tasks, inner, parts, body } = self;
+        let Self { core, tasks, mut inner, parts, body, again } = self;
         clock::adjust();
-        let asked = Asked::of(&parts);
+        let mut asked = Asked::of(&parts);
         let mut headers = parts.headers.clone();
         core.settings.keys.clean(&mut headers);
-        if let Some(found) = sent.fetch.validates() {
-            validate(&mut headers, &found.entry);
-        }
-        let answer = Self::send(inner, parts, body, headers).await;
-        let failed = match &answer {
-            Err(_) if sent.fetch.staleness.on_disconnect => Some(Landing::Disconnected),
-            Ok(response) if sent.fetch.staleness.on_error && is_error(response.status()) => {
-                Some(Landing::Error)
-            }
-            _ => None,
+        let mut plain = headers.clone();
+        let mut copy = again.and_then(|again| again(&body));
+        let conditional = sent.conditions(&mut headers, copy.is_some());
+        let copy = copy.take().filter(|_| conditional).map(|body| (parts.clone(), body));
+        let mut answer = Self::send(&mut inner, parts, body, headers).await;
+        let mut verdict = match &answer {
+            Ok(answer) => sent.verdict(&asked.headers, answer),
+            Err(_) => Verdict::Plain,
         };
-        if let (Some(landing), Some(found)) = (failed, sent.fetch.stored.clone()) {
-            core.observer.revalidation_failed();
-            sent.land(landing);
-            let now = clock::now();
-            let (wanted, headers) = (&sent.wanted, &asked.headers);
-            return Ok(core.serve(&found.entry, wanted, headers, CacheResult::Stale, now));
+        match (&verdict, copy) {
+            (Verdict::Again, Some((parts, body))) => {
+                drop(answer);
+                sent.unconditional(&mut plain);
+                asked.request_time = clock::now();
+                answer = Self::send(&mut inner, parts, body, plain).await;
+                verdict = Verdict::Plain;
+            }
+            // All that can be said of what is stored.
+            (Verdict::Again, None) => {
+                let found = sent.fetch.validates().cloned();
+                verdict = found.map_or(Verdict::Plain, Verdict::Confirmed);
+            }
+            _ => {}
+        }
+        if let Some(stale) = core.instead(&mut sent, &asked, &answer) {
+            return Ok(stale);
         }
         let response = answer.inspect_err(|_| sent.land(Landing::Disconnected))?;
-        let confirms = response.status() == StatusCode::NOT_MODIFIED;
-        match sent.fetch.validates().cloned().filter(|_| confirms) {
-            Some(found) => {
-                let response = response.map(drop);
-                Ok(core.confirmed(sent, &asked, &found, &response).await)
+        Ok(match verdict {
+            Verdict::Confirmed(found) => {
+                core.confirmed(sent, &asked, &found, &response.map(drop)).await
             }
-            None => Ok(core.arrived(sent, &asked, response, tasks).await),
-        }
+            Verdict::Joined(joined) => {
+                sent.came = Some(response.status());
+                core.arrived(sent, &asked, join(response, joined), tasks).await
+            }
+            Verdict::Plain | Verdict::Again => {
+                core.arrived(sent, &asked, response.map(Source::new), tasks).await
+            }
+        })
     }
 
     /// Stores the answer to a POST for later GETs, if it says that it is what they would get, and for
@@ -155,9 +101,10 @@ where
         let directive = parts.extensions.get::<CacheDirective>();
         let bypasses = directive.is_some_and(|directive| directive.way == Way::Bypass);
         let scope = directive.and_then(|directive| directive.scope.as_deref());
-        let named = named
-            .filter(|_| !bypasses)
-            .and_then(|uri| core.settings.keys.identify_at(parts, &uri, scope).ok());
+        let named = named.filter(|_| !bypasses).and_then(|uri| {
+            let uri = core.own_name(&uri);
+            core.settings.keys.identify_at(parts, &uri, scope).ok()
+        });
         let is_of_target = named.is_some_and(|named| named == *target);
         let exchange = asked.exchange(&response, clock::now());
         let lookup = core.state.store.peek(target.key());
@@ -171,14 +118,57 @@ where
         match storable {
             Some((storable, seen)) => {
                 let head = core.entry(target, &asked, &response, storable);
-                core.fill(head, response, seen, *target.key(), None, tasks).0
+                core.fill(head, response.map(Source::new), seen, *target.key(), None, tasks).0
             }
             None => response.map(ResponseBody::pass),
         }
     }
 }
 
+/// Puts stored bytes around a body that is what was missing between them.
+fn join<B>(response: Response<B>, joined: Joined) -> Response<Source<B>> {
+    let Joined { status, headers, before, after, between } = joined;
+    let mut response = response.map(|body| Source::joined(body, before, between, after));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
 impl<O: Observer> Core<O> {
+    /// The stale response that stands in for an error, or for no answer, if one may.
+    pub(super) fn instead<B, R, E>(
+        &self,
+        sent: &mut Sent,
+        asked: &Asked,
+        answer: &Result<Response<R>, E>,
+    ) -> Option<Response<ResponseBody<B>>> {
+        let landing = match answer {
+            Err(_) if sent.fetch.staleness.on_disconnect => Landing::Disconnected,
+            Ok(response) if sent.fetch.staleness.on_error && is_error(response.status()) => {
+                Landing::Error
+            }
+            _ => return None,
+        };
+        let found = sent.fetch.stored.clone()?;
+        self.observer.revalidation_failed();
+        sent.land(landing);
+        let (wanted, now) = (&sent.wanted, clock::now());
+        let mut response =
+            self.serve(&found.entry, wanted, &asked.headers, CacheResult::Stale, now);
+        // It was asked for, and so is no hit (RFC 9211 section 2.1).
+        let forwarded_status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
+        self.restate(
+            &mut response,
+            &CacheStatus {
+                forwarded: Some(sent.fetch.why),
+                forwarded_status,
+                ttl: Some(ttl(&found.entry, now)),
+                ..CacheStatus::default()
+            },
+        );
+        Some(response)
+    }
+
     /// A 304: what is stored is still good (RFC 9111 section 4.3.4).
     async fn confirmed<B>(
         &self,
@@ -197,17 +187,58 @@ impl<O: Observer> Core<O> {
             // It must not be updated by this, and what it is now is anybody's guess.
             Freshened::Other => (Arc::clone(&found.entry), false),
         };
+        // It was stored for requests with other values than this.
+        let other = !sent.fetch.others.is_empty();
         if keep {
-            let entry = Arc::clone(&entry);
             let new = Arc::clone(&entry);
             self.touch(&found.key, found.entry.id, new, sent.look.generation).await;
-            sent.land(Landing::Confirmed(entry));
+            self.confirm_others(&sent, found, &exchange).await;
+            let own = if other { self.keep_too(&sent, asked, &entry).await } else { None };
+            sent.land(Landing::Confirmed(own.unwrap_or_else(|| Arc::clone(&entry))));
         } else {
-            self.forget(&found.key).await;
+            // What may not be kept for others of an authorised exchange says nothing against what was
+            // kept without one.
+            if !other && !asked.headers.contains_key(header::AUTHORIZATION) {
+                self.forget(&found.key).await;
+            }
             sent.land(Landing::Alone);
         }
         self.state.failing.clear(&sent.look.flight);
-        self.serve(&entry, &sent.wanted, &asked.headers, CacheResult::Revalidated, now)
+        let (wanted, result) = (&sent.wanted, CacheResult::Revalidated);
+        let mut answer = self.serve(&entry, wanted, &asked.headers, result, now);
+        // Whoever asked for the confirmation has what it withholds from others.
+        for name in withheld_until_confirmed(&self.settings.profile, &entry.headers) {
+            for value in response.headers().get_all(&name) {
+                answer.headers_mut().append(&name, value.clone());
+            }
+        }
+        answer
+    }
+
+    /// Brings up to date what else is of the very same bytes (RFC 9111 section 4.3.4).
+    async fn confirm_others(&self, sent: &Sent, found: &Found, exchange: &Exchange<'_>) {
+        let same = |other: &&Found| {
+            other.key != found.key && same_bytes(&found.entry.headers, &other.entry.headers)
+        };
+        let others: Vec<_> = sent.fetch.others.iter().filter(same).cloned().collect();
+        for other in others {
+            let fresh = freshen(&self.settings.profile, &other.entry, exchange);
+            let Freshened::Entry { mut entry, keep: true } = fresh else { continue };
+            self.tag_anew(&other.entry, &mut entry);
+            let id = other.entry.id;
+            self.touch(&other.key, id, Arc::from(entry), sent.look.generation).await;
+        }
+    }
+
+    /// Keeps a variant for the values of this request too (RFC 9111 section 4.1).
+    async fn keep_too(&self, sent: &Sent, asked: &Asked, entry: &Entry) -> Option<Arc<Entry>> {
+        let most = self.settings.profile.vary_bytes;
+        let vary = Vary::of(&entry.headers, &asked.headers, most).ok()?;
+        let entry = Entry { id: EntryId::random(), vary: Arc::new(vary), ..entry.clone() };
+        let entry = Arc::new(entry);
+        let primary = sent.wanted.identity.key();
+        self.keep(primary, Arc::clone(&entry), sent.look.generation).await;
+        Some(entry)
     }
 
     /// Any other response.
@@ -215,7 +246,7 @@ impl<O: Observer> Core<O> {
         self: &Arc<Self>,
         mut sent: Sent,
         asked: &Asked,
-        response: Response<B>,
+        response: Response<Source<B>>,
         tasks: Weak<Tasks>,
     ) -> Response<ResponseBody<B>>
     where
@@ -243,15 +274,18 @@ impl<O: Observer> Core<O> {
                 if let Some(refusal) = refusal {
                     self.observer.refused(refusal);
                 }
-                // What the origin has now takes the place of what is stored, also if it cannot be.
-                if sent.wanted.prompt.is_none() && is_news(status) {
-                    self.forget_found(sent.fetch.stored.as_ref()).await;
+                let outdated = sent.outdated(status, response.headers(), refusal.is_some());
+                for found in outdated {
+                    self.forget(&found.key).await;
                 }
-                if sent.lead.is_some() {
+                // What this request alone is the reason of says nothing of others.
+                let own = status == StatusCode::NOT_MODIFIED
+                    || matches!(refusal, Some(Refusal::Authorization | Refusal::Request));
+                if sent.lead.is_some() && !own {
                     self.state.unshared.set(&sent.look.flight, self.settings.hit_for_miss);
                 }
                 sent.land(Landing::Alone);
-                let mut response = response.map(ResponseBody::pass);
+                let mut response = response.map(ResponseBody::source);
                 self.tell(&mut response, CacheResult::Miss, &said);
                 response
             }
@@ -270,8 +304,13 @@ impl<O: Observer> Core<O> {
         if announced(response.headers()).is_some_and(|length| length > self.settings.max_body) {
             return Err(None);
         }
-        // A part of what is stored as a whole would take its place.
-        let whole = stored.is_some_and(|found| found.entry.status == StatusCode::OK);
+        // A part of what is stored as a whole would take its place, unless that is known to be old.
+        let is_old = |found: &Found| {
+            let tags = [&found.entry.headers, response.headers()].map(strong_validator);
+            matches!(tags, [Some(stored), Some(new)] if stored != new)
+        };
+        let whole =
+            stored.is_some_and(|found| found.entry.status == StatusCode::OK && !is_old(found));
         if whole && response.status() == StatusCode::PARTIAL_CONTENT {
             return Err(Some(Refusal::Status));
         }
@@ -285,7 +324,7 @@ impl<O: Observer> Core<O> {
     }
 
     /// The head of a response as it is stored.
-    fn entry<B>(
+    pub(super) fn entry<B>(
         &self,
         identity: &Identity,
         asked: &Asked,
@@ -306,7 +345,7 @@ impl<O: Observer> Core<O> {
     fn fill<B>(
         self: &Arc<Self>,
         head: Entry,
-        response: Response<B>,
+        response: Response<Source<B>>,
         seen: Generation,
         primary: Key,
         ticket: Option<Ticket>,
@@ -330,7 +369,7 @@ impl<O: Observer> Core<O> {
         let expected = announced(&parts.headers).filter(|_| has_body(parts.status));
         let in_flight = self.in_flight.clone();
         let most = self.settings.max_body;
-        let fill = Fill::new(Source::new(body), expected, most, in_flight, finish);
+        let fill = Fill::new(body, expected, most, in_flight, finish);
         let body =
             Reader::new(Arc::clone(&fill)).map_or_else(ResponseBody::empty, ResponseBody::follow);
         (Response::from_parts(parts, body), head, fill)

@@ -6,6 +6,7 @@
 mod land;
 mod others;
 mod run;
+mod sent;
 
 use std::sync::{Arc, Weak};
 
@@ -14,7 +15,7 @@ use http::{HeaderMap, Request, Response, request::Parts};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::{Observer, ResponseBody, core::Core, tasks::Tasks};
+use crate::{Observer, ResponseBody, core::Core, settings::Again, tasks::Tasks};
 
 /// A request, and all that is needed to answer it.
 pub(crate) struct Job<S, B, O> {
@@ -24,6 +25,8 @@ pub(crate) struct Job<S, B, O> {
     pub(crate) inner: S,
     pub(crate) parts: Parts,
     pub(crate) body: B,
+    /// How the body is had again, if that is known.
+    pub(crate) again: Option<Again<B>>,
 }
 
 /// What an inner service must be for its responses to be stored: any HTTP service whose futures and
@@ -59,7 +62,7 @@ where
 {
     /// Asks the inner service with these fields in place of the request's own.
     async fn send(
-        mut inner: S,
+        inner: &mut S,
         mut parts: Parts,
         body: B,
         headers: HeaderMap,

@@ -1,15 +1,20 @@
 //! Requests whose responses are not stored, and those that nobody waits for.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
+use std::{borrow::Cow, future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
-use http::{Response, StatusCode, Uri, request::Parts};
+use http::{Method, Response, StatusCode, Uri, request::Parts};
 use http_body::Body;
 
-use super::{Answer, Fetches, Job, land::Sent};
+use super::{
+    Answer, Fetches, Job,
+    sent::{Asked, Sent, is_news},
+};
 use crate::{
-    CacheDirective, CacheResult, Identity, Observer, ResponseBody, clock,
-    core::{Core, Fetch, Found, Look, Wanted},
-    rfc::{CacheStatus, Exchange, Forwarded, Staleness, head_update, targets},
+    CacheDirective, CacheResult, Entry, EntryId, Flags, Identity, Key, Observer, ResponseBody,
+    clock,
+    core::{Core, Fetch, Wanted},
+    look::{Found, Look},
+    rfc::{CacheStatus, Exchange, Forwarded, Staleness, head_update, judge, targets},
 };
 
 impl<S, B, O> Job<S, B, O>
@@ -19,44 +24,34 @@ where
     O: Observer,
 {
     /// Sends a HEAD on, and learns from the answer (RFC 9111 section 4.3.5).
-    pub(super) async fn ask_head(self, wanted: &Wanted, look: Look, fetch: Fetch) -> Answer<S, B> {
-        let Self { core, inner, parts, body, .. } = self;
-        let (method, asked) = (parts.method.clone(), parts.headers.clone());
-        let mut headers = asked.clone();
+    pub(super) async fn ask_head(self, wanted: Wanted, look: Look, fetch: Fetch) -> Answer<S, B> {
+        let Self { core, mut inner, parts, body, .. } = self;
+        let mut sent = Sent::new(wanted, look, fetch, None, None);
+        let asked = Asked::of(&parts);
+        let mut headers = parts.headers.clone();
         core.settings.keys.clean(&mut headers);
-        let request_time = clock::now();
-        let mut response = Self::send(inner, parts, body, headers).await?;
-        let now = clock::now();
-        let status = response.status();
-        let exchange = Exchange::new(&method, &asked, status, response.headers(), now);
-        let exchange = exchange.sent_at(request_time);
-        let tells = !status.is_server_error() && status != StatusCode::NOT_MODIFIED;
-        if let Some(found) = fetch.stored.as_ref().filter(|_| tells) {
-            match head_update(&core.settings.profile, &found.entry, &exchange) {
-                Some(mut entry) => {
-                    core.tag_anew(&found.entry, &mut entry);
-                    core.touch(&found.key, found.entry.id, Arc::from(entry), look.generation).await;
-                }
-                None => core.forget(&found.key).await,
-            }
+        let answer = Self::send(&mut inner, parts, body, headers).await;
+        if let Some(stale) = core.instead(&mut sent, &asked, &answer) {
+            return Ok(stale);
         }
-        let said = CacheStatus {
-            forwarded: Some(if wanted.refresh { Forwarded::Request } else { fetch.why }),
-            forwarded_status: Some(status.as_u16()),
-            ..CacheStatus::default()
-        };
+        let mut response = answer?;
+        let mut said = sent.status(response.status());
+        if let Some((entry, place)) = core.learn(&sent, &asked, &response) {
+            said.stored = place == Place::Own;
+            core.note(&sent, entry, place).await;
+        }
         core.tell(&mut response, CacheResult::Miss, &said);
         Ok(response.map(ResponseBody::pass))
     }
 
     /// Sends an unsafe request on, and makes invalid what it may have changed (RFC 9111 section 4.4).
     pub(crate) async fn change(self, target: Identity) -> Answer<S, B> {
-        let Self { core, tasks, inner, parts, body } = self;
+        let Self { core, tasks, mut inner, parts, body, .. } = self;
         let mut headers = parts.headers.clone();
         core.settings.keys.clean(&mut headers);
         let seen = Parts::clone(&parts);
         let request_time = clock::now();
-        let mut response = Self::send(inner, parts, body, headers).await?;
+        let mut response = Self::send(&mut inner, parts, body, headers).await?;
         let status = response.status();
         if let Some(named) = targets(&seen.uri, status, response.headers()) {
             core.change(target.key()).await;
@@ -81,8 +76,7 @@ where
         let Some(lead) = state.flights.try_lead(&look.flight, wanted.identity.key()) else {
             return;
         };
-        let fetch =
-            Fetch { stored: Some(found), staleness: Staleness::default(), why: Forwarded::Stale };
+        let fetch = Fetch::confirming(found, Staleness::default(), Forwarded::Stale);
         let Some(tasks) = self.tasks.upgrade() else { return };
         tasks.spawn(async move {
             let (core, flight) = (Arc::clone(&self.core), look.flight);
@@ -100,18 +94,73 @@ where
     }
 }
 
+/// Where what was learnt from a HEAD is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Where the stored answer to a GET is.
+    Stored(Key, EntryId),
+    /// Where such an answer would be.
+    Own,
+}
+
 impl<O: Observer> Core<O> {
+    /// What the answer to a HEAD says: a stored response to GET brought up to date, `None` if that is
+    /// not what the origin has any more, or else a head for other HEAD requests.
+    fn learn<B>(
+        &self,
+        sent: &Sent,
+        asked: &Asked,
+        response: &Response<B>,
+    ) -> Option<(Option<Entry>, Place)> {
+        let status = response.status();
+        if status.is_server_error() || status == StatusCode::NOT_MODIFIED {
+            return None;
+        }
+        let stored = sent.fetch.stored.as_ref().or(sent.look.part.as_ref());
+        if stored.is_some() && !is_news(status) {
+            return None;
+        }
+        let exchange = asked.exchange(response, clock::now());
+        let profile = &self.settings.profile;
+        let of_get = stored.filter(|found| !found.entry.policy.flags.has(Flags::HEAD));
+        if let Some(found) = of_get {
+            let entry = head_update(profile, &found.entry, &exchange).map(|mut entry| {
+                self.tag_anew(&found.entry, &mut entry);
+                *entry
+            });
+            return Some((entry, Place::Stored(found.key, found.entry.id)));
+        }
+        // What a HEAD and a GET may be told is the same.
+        let judged = judge(profile, &Exchange { method: &Method::GET, ..exchange });
+        let Ok(storable) = judged else {
+            return stored.map(|found| (None, Place::Stored(found.key, found.entry.id)));
+        };
+        let mut entry = self.entry(&sent.wanted.identity, asked, response, storable);
+        entry.policy.flags = entry.policy.flags.with(Flags::PARTIAL).with(Flags::HEAD);
+        Some((Some(entry), Place::Own))
+    }
+
+    async fn note(&self, sent: &Sent, entry: Option<Entry>, place: Place) {
+        let seen = sent.look.generation;
+        match (place, entry) {
+            (Place::Stored(key, id), Some(entry)) => {
+                self.touch(&key, id, Arc::new(entry), seen).await;
+            }
+            (Place::Stored(key, _), None) => self.forget(&key).await,
+            (Place::Own, Some(entry)) => {
+                self.keep(sent.wanted.identity.key(), Arc::new(entry), seen).await;
+            }
+            (Place::Own, None) => {}
+        }
+    }
+
     /// Removes what a response to an unsafe request names, if it is of the same origin.
     async fn forget_named(&self, parts: &Parts, target: &Identity, named: &[Uri]) {
         let scope = parts.extensions.get::<CacheDirective>();
         let scope = scope.and_then(|directive| directive.scope.as_deref());
         let keys = self.settings.keys.for_changes(&parts.headers);
         for uri in named {
-            let alias = uri.authority().is_some_and(|name| self.settings.aliases.contains(name));
-            let path = uri.path_and_query().filter(|_| alias);
-            let local = path.map(|path| Uri::from(path.clone()));
-            let uri = local.as_ref().unwrap_or(uri);
-            let identity = keys.identify_at(parts, uri, scope);
+            let identity = keys.identify_at(parts, &self.own_name(uri), scope);
             let same_origin = identity.ok().filter(|named| named.origin() == target.origin());
             if let Some(identity) = same_origin.filter(|named| named.key() != target.key()) {
                 self.change(identity.key()).await;
@@ -119,7 +168,16 @@ impl<O: Observer> Core<O> {
         }
     }
 
-    fn revalidation_failed(&self, flight: &crate::Key) {
+    /// A URI of the origin under its other name, as clients know it here.
+    pub(super) fn own_name<'a>(&self, uri: &'a Uri) -> Cow<'a, Uri> {
+        let alias = uri.authority().is_some_and(|name| self.settings.aliases.contains(name));
+        match uri.path_and_query().filter(|_| alias) {
+            Some(path) => Cow::Owned(Uri::from(path.clone())),
+            None => Cow::Borrowed(uri),
+        }
+    }
+
+    fn revalidation_failed(&self, flight: &Key) {
         let backoff: Duration = self.settings.backoff;
         self.state.failing.set(flight, backoff);
         self.observer.revalidation_failed();

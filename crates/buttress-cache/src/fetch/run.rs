@@ -5,14 +5,15 @@ use std::sync::Arc;
 use http::HeaderMap;
 use tokio::time::timeout;
 
-use super::{Answer, Fetches, Job, land::Sent};
+use super::{Answer, Fetches, Job, sent::Sent};
 use crate::{
-    CacheResult, Entry, Observer, ResponseBody,
+    CacheResult, Entry, Key, Observer, ResponseBody,
     body::{Fill, Reader},
     clock,
-    core::{Core, Fetch, Found, Look, Plan, Wanted},
+    core::{Core, Fetch, Plan, Wanted},
     flight::{Flight, Joined, Landing, Lead},
-    rfc::Decision,
+    look::{Found, Look},
+    rfc::{Decision, Flags},
 };
 
 /// How a request goes to the inner service.
@@ -36,6 +37,8 @@ struct Tries {
     failures: u32,
     /// Why it is alone, if that is worth telling.
     detail: Option<&'static str>,
+    /// Its variant, as the head of a fetch has shown that is not stored yet.
+    variant: Option<Key>,
 }
 
 impl<S, B, O> Job<S, B, O>
@@ -49,10 +52,11 @@ where
         let mut look = look;
         let mut tries = Tries::default();
         loop {
-            let look = match look.take() {
+            let mut look = match look.take() {
                 Some(look) => look,
                 None => self.core.look(&wanted, &self.parts.headers).await,
             };
+            look.flight = tries.variant.unwrap_or(look.flight);
             let plan = self.core.plan(&wanted, &look, clock::now());
             let fetch = match plan {
                 Plan::Serve(entry, result) => return Ok(self.serve(&entry, &wanted, result)),
@@ -61,12 +65,14 @@ where
                 Plan::Fetch(fetch) => fetch,
             };
             if wanted.head {
-                return self.ask_head(&wanted, look, fetch).await;
+                return self.ask_head(wanted, look, fetch).await;
             }
             let waiter = Waiter { core: &self.core, headers: &self.parts.headers };
             match waiter.turn(&wanted, &look, &fetch, &mut tries).await {
                 Turn::Again => {}
                 Turn::Go(lead) => {
+                    let mut fetch = fetch;
+                    self.core.spare(&wanted, &look, &self.parts.headers, &mut fetch);
                     let sent = Sent::new(wanted, look, fetch, lead, tries.detail);
                     return self.fetch(sent).await;
                 }
@@ -172,6 +178,13 @@ impl<O: Observer> Waiter<'_, O> {
             let found = fetch.stored.as_ref().filter(|_| allowed)?;
             Some(Turn::Serve(Arc::clone(&found.entry), CacheResult::Stale))
         };
+        if let Landing::Filling(head, _) = &landing {
+            let variant = self.variant(head, wanted).filter(|key| tries.variant != Some(*key));
+            if variant.is_some() {
+                tries.variant = variant;
+                return Turn::Again;
+            }
+        }
         let instead = match landing {
             Landing::Filling(head, fill) => fill
                 .upgrade()
@@ -196,12 +209,19 @@ impl<O: Observer> Waiter<'_, O> {
         })
     }
 
+    /// The variant that this request gets of what arrives for another, if that is not the same.
+    fn variant(&self, head: &Entry, wanted: &Wanted) -> Option<Key> {
+        let other = *head.uri == *wanted.identity.uri() && !head.vary.matches(self.headers);
+        other.then(|| head.vary.of_request(self.headers).key(wanted.identity.key()))
+    }
+
     /// Whether a response that was fetched for another answers this request too.
     fn suits(&self, head: &Entry, wanted: &Wanted) -> bool {
         let now = clock::now();
         let decision =
             crate::rfc::decide(&self.core.settings.profile, &head.policy, &wanted.ask, now);
         decision == Decision::Fresh
+            && !head.policy.flags.has(Flags::PARTIAL)
             && *head.uri == *wanted.identity.uri()
             && head.vary.matches(self.headers)
     }

@@ -38,6 +38,13 @@ pub(super) fn write_agreed(
     agreed.then_some(()).ok_or(Unkeyed::AuthorityMismatch)
 }
 
+/// An authority in the one form that all its spellings share, if it is one.
+pub(super) fn spelt_alike(authority: &[u8], scheme: &str) -> Option<Vec<u8>> {
+    let mut out = String::with_capacity(authority.len());
+    write(authority.trim_ascii(), scheme, &mut out).ok()?;
+    Some(out.into_bytes())
+}
+
 /// Appends `authority` to `out`: the host in lower case, and the port unless it is the scheme's own
 /// (RFC 3986, sections 6.2.2.1 and 6.2.3).
 fn write(authority: &[u8], scheme: &str, out: &mut String) -> Result<(), Unkeyed> {

@@ -1,9 +1,9 @@
 //! Headers that change answers behind the back of the key.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{
-    Unkeyed,
+    Unkeyed, authority,
     material::{Label, Material},
 };
 
@@ -30,6 +30,9 @@ const FORWARDING: [&str; 19] = [
     "x-http-method-override",
     "x-method-override",
 ];
+
+/// Those of them that are a host.
+const HOSTS: [&str; 3] = ["x-forwarded-host", "x-original-host", "x-host"];
 
 /// What to do with headers that may change the answer and are no part of the key, such as
 /// `X-Forwarded-Host`.
@@ -123,9 +126,11 @@ impl ForwardingGuard {
         self.action == Action::Bypass && self.guards_any(headers)
     }
 
+    /// Hosts are written as `scheme` has them: spellings of one host are one.
     pub(super) fn write(
         &self,
         headers: &HeaderMap,
+        scheme: &str,
         material: &mut Material,
     ) -> Result<(), Unkeyed> {
         if self.action == Action::Strip || !self.guards_any(headers) {
@@ -136,8 +141,15 @@ impl ForwardingGuard {
         }
         for name in self.names.iter().filter(|name| headers.contains_key(*name)) {
             material.part(Label::HeaderName, name.as_str().as_bytes());
-            let lines = headers.get_all(name);
-            material.lines(Label::HeaderValue, lines.iter().map(|line| line.as_bytes()));
+            let lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+            if !HOSTS.contains(&name.as_str()) {
+                material.lines(Label::HeaderValue, lines);
+                continue;
+            }
+            for line in lines {
+                let host = authority::spelt_alike(line, scheme);
+                material.part(Label::HeaderValue, host.as_deref().unwrap_or(line));
+            }
         }
         Ok(())
     }

@@ -57,6 +57,10 @@ pub(crate) struct CanonicalUri {
 }
 
 impl CanonicalUri {
+    pub(super) fn scheme(&self) -> &str {
+        &self.text[..self.scheme_end]
+    }
+
     pub(super) fn write(&self, material: &mut Material) {
         let text = self.text.as_bytes();
         material.part(Label::Scheme, &text[..self.scheme_end]);

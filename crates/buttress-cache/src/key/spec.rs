@@ -223,7 +223,7 @@ impl KeySpec {
         material.part(Label::Class, &[class as u8]);
         uri.write(&mut material);
         if let Some(guard) = &self.guard {
-            guard.write(&parts.headers, &mut material)?;
+            guard.write(&parts.headers, uri.scheme(), &mut material)?;
         }
         for name in &self.headers {
             material.part(Label::HeaderName, name.as_str().as_bytes());

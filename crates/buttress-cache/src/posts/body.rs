@@ -40,6 +40,16 @@ impl<B: Body> PromptBody<B> {
         Self { read, left, failed: None, rest: None }
     }
 
+    /// The same once more, if nothing of it is still to be read.
+    pub(crate) fn again(&self) -> Option<Self> {
+        if self.is_end_stream() {
+            return Some(Self::whole(Bytes::new()));
+        }
+        let all = self.rest.is_none() && self.failed.is_none() && self.read.len() == 1;
+        let data = self.read.front().filter(|_| all)?.data_ref()?;
+        Some(Self::whole(data.clone()))
+    }
+
     /// All of it, if it is in memory.
     ///
     /// # Errors

@@ -118,14 +118,14 @@ where
         let (parts, body) = request.into_parts();
         let Some(route) = self.prompts.find(&parts) else {
             let request = Request::from_parts(parts, PromptBody::unread(body));
-            return PromptFuture::plain(self.cache.call(request));
+            return PromptFuture::plain(self.cache.answer(request, Some(PromptBody::again)));
         };
         let most = route.request_limit();
-        let Self { mut cache, prompts, keys } = self.clone();
+        let Self { cache, prompts, keys } = self.clone();
         PromptFuture::prompt(async move {
             let body = gather(body, most).await;
             let request = Self::keyed(&prompts, &keys, parts, body);
-            cache.call(request).await
+            cache.answer(request, Some(PromptBody::again)).await
         })
     }
 }

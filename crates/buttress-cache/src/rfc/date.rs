@@ -23,6 +23,11 @@ pub(crate) fn parse(value: &[u8]) -> Option<Time> {
         text.push(if inside { letter.to_ascii_lowercase() } else { letter.to_ascii_uppercase() });
         inside = letter.is_ascii_alphabetic();
     }
+    // The reader takes any character after the two digits of a year.
+    let year = text.rsplit_once('-').map(|(_, year)| year.as_bytes());
+    if year.is_some_and(|year| year.get(2) != Some(&b' ')) {
+        return None;
+    }
     if let Some(start) = text.strip_suffix("Gmt").map(str::len) {
         text.replace_range(start.., "GMT");
     }
@@ -84,6 +89,8 @@ mod tests {
             "Sun, 06 Nov 1994 08.49.37 GMT",
             "Sun, 31 Feb 1994 08:49:37 GMT",
             "Sun, 06 Nov 0001 08:49:37 GMT",
+            "Sunday, 06-Nov-94T08:49:37 GMT",
+            "Sunday, 06-Nov-94508:49:37 GMT",
         ] {
             assert_eq!(parse(date.as_bytes()), None, "{date}");
         }

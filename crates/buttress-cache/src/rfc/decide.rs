@@ -39,7 +39,7 @@ pub fn decide(profile: &Profile, policy: &Policy, ask: &Ask, now: Time) -> Decis
     if never_stale {
         return Decision::Revalidate(Staleness::default());
     }
-    let beyond = age.saturating_sub(policy.lifetime);
+    let beyond = policy.beyond(now);
     let is_stale = !policy.is_fresh(now);
     if is_stale && !policy.flags.has(Flags::PURGED) && takes_stale(ask, age, beyond) {
         return Decision::Stale;

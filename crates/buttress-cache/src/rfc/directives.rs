@@ -173,13 +173,15 @@ impl Directives {
     /// Adds one directive. White space around `=` is no part of the grammar: it makes a number invalid
     /// rather than the directive unknown, which errs towards staleness.
     fn add(&mut self, name: &[u8], value: Option<&[u8]>) {
-        let spaced = name.last().is_some_and(u8::is_ascii_whitespace);
+        let spaced = name.iter().any(|byte| matches!(byte, b';' | b' ' | b'\t'));
         let number = || match value {
             Some(value) if !spaced => Delta::parse(value),
             _ => Delta::Invalid,
         };
         let mut lower = [0_u8; 24];
-        let name = name.trim_ascii_end();
+        // What should not follow a directive does not hide it.
+        let end = name.iter().position(|byte| matches!(byte, b';' | b' ' | b'\t'));
+        let name = end.map_or(name, |end| &name[..end]);
         let Some(buffer) = lower.get_mut(..name.len()) else { return };
         buffer.copy_from_slice(name);
         buffer.make_ascii_lowercase();
@@ -205,7 +207,7 @@ impl Directives {
 
     /// Reads a targeted field such as `CDN-Cache-Control`, which is a structured dictionary; `None`
     /// if it is absent, empty or breaks the rules, and so is as if it were not there (RFC 9213
-    /// section 2.1).
+    /// section 2.1). A member of a wrong type is left out; if that is all there is, nothing is said.
     #[must_use]
     pub fn targeted(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
         let mut lines = headers.get_all(name).iter();
@@ -219,11 +221,18 @@ impl Directives {
             return None;
         }
         let mut directives = Self::default();
+        let (mut used, mut wrong) = (false, false);
         for (name, member) in &members {
-            let sfv::ListEntry::Item(item) = member else { return None };
-            directives.add_structured(name.as_str(), &item.bare_item)?;
+            let taken = match member {
+                sfv::ListEntry::Item(item) => {
+                    directives.add_structured(name.as_str(), &item.bare_item).is_some()
+                }
+                sfv::ListEntry::InnerList(_) => !is_number(name.as_str()),
+            };
+            used |= taken;
+            wrong |= !taken;
         }
-        Some(directives)
+        (used || !wrong).then_some(directives)
     }
 
     fn add_structured(&mut self, name: &str, value: &sfv::BareItem) -> Option<()> {
@@ -235,16 +244,18 @@ impl Directives {
             sfv::BareItem::Token(text) => Some(text.as_str().to_owned()),
             _ => Some(String::from("?")),
         };
-        let counts =
-            matches!(name, "max-age" | "s-maxage" | "stale-while-revalidate" | "stale-if-error");
         let number = matches!(value, sfv::BareItem::Integer(number) if i64::from(*number) >= 0);
-        if counts && !number {
-            // A wrong type invalidates the field (RFC 9651 section 1.2).
+        if is_number(name) && !number {
             return None;
         }
         self.add(name.as_bytes(), text.as_deref().map(str::as_bytes));
         Some(())
     }
+}
+
+/// Whether a directive has a number of seconds.
+fn is_number(name: &str) -> bool {
+    matches!(name, "max-age" | "s-maxage" | "stale-while-revalidate" | "stale-if-error")
 }
 
 #[cfg(test)]
@@ -314,6 +325,14 @@ mod tests {
     }
 
     #[test]
+    fn what_should_not_follow_a_directive_does_not_hide_it() {
+        assert!(parse("no-store ; x, max-age=60").no_store);
+        assert!(parse("max-age=60,no-store;").no_store);
+        assert!(parse("private x, max-age=60").private.is_whole());
+        assert!(parse("no-cache; foo").no_cache.is_whole());
+    }
+
+    #[test]
     fn an_open_quote_forbids_storing() {
         assert!(parse("a=\"b, max-age=3600").no_store);
     }
@@ -352,6 +371,13 @@ mod tests {
         ] {
             assert_eq!(targeted(bad), None, "{bad}");
         }
+        for wrong in ["no-store, max-age=\"60\"", "no-store, foo=(a b)", "max-age=(1), no-store"] {
+            let directives = targeted(wrong).unwrap();
+            assert!(directives.no_store && directives.max_age == Delta::Absent, "{wrong}");
+        }
+        let directives = targeted("max-age=60, stale-while-revalidate=\"5\", foo=(a)").unwrap();
+        assert_eq!(directives.max_age, Delta::Secs(60));
+        assert!(targeted("foo=(a b)").is_some(), "unknown, and said");
     }
 
     proptest::proptest! {

@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::{
     Exchange, Flags, Profile, conditional, kept,
+    parts::Held,
     storing::{self, Control},
 };
 use crate::{Entry, EntryId};
@@ -42,6 +43,7 @@ fn updated(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshen
     for (name, value) in &updates {
         headers.append(name, value.clone());
     }
+    kept::withheld_too(profile, &mut headers);
     let control = Control::of(profile, &headers);
     let posted = entry.policy.flags.has(Flags::POSTED);
     // The age is that of the new response, so it is not in what was stored.
@@ -55,6 +57,9 @@ fn updated(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshen
     let policy = storing::policy(profile, &seen, &control);
     // Selected by other fields than it was stored under, it would be found by the wrong requests.
     let same_selection = lines(&headers, &header::VARY).eq(lines(&entry.headers, &header::VARY));
+    // What is stored of a part is a response with status 200 that is not complete (section 3.3).
+    let part = entry.policy.flags.has(Flags::PARTIAL);
+    let seen = Exchange { status: if part { StatusCode::OK } else { entry.status }, ..seen };
     let keep = same_selection && storing::judge(profile, &seen).is_ok();
     let entry = Entry {
         id: EntryId::random(),
@@ -88,14 +93,16 @@ pub fn head_update(
     entry: &Entry,
     exchange: &Exchange<'_>,
 ) -> Option<Box<Entry>> {
-    if exchange.status != StatusCode::OK || entry.status != StatusCode::OK {
+    let part = entry.policy.flags.has(Flags::PARTIAL);
+    if exchange.status != StatusCode::OK || (entry.status != StatusCode::OK && !part) {
         return None;
     }
+    let length = Held::of(entry)?.total();
     let same = [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH].iter().all(|name| {
         match exchange.response.get(name) {
             None => true,
             Some(new) if *name == header::CONTENT_LENGTH => {
-                new.as_bytes() == entry.body.length().to_string().as_bytes()
+                new.as_bytes() == length.to_string().as_bytes()
             }
             Some(new) => entry.headers.get(name) == Some(new),
         }

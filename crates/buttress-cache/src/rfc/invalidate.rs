@@ -2,10 +2,10 @@
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 
-/// Whether a method only reads (RFC 9110 section 9.2.1). One that is not known may do anything.
+/// Whether a method only reads (RFC 9110 section 9.2.1, and the registry of methods). One that is not known may do anything.
 pub(crate) fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
-        || method.as_str() == "QUERY"
+        || matches!(method.as_str(), "QUERY" | "PROPFIND" | "REPORT" | "SEARCH")
 }
 
 /// The URIs that an answer to an unsafe request names in `Location` and `Content-Location`, which it

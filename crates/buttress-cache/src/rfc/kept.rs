@@ -51,6 +51,21 @@ fn compact(response: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> HeaderMa
     headers
 }
 
+/// Takes out of fields that came together from two responses what they withhold now.
+pub(super) fn withheld_too(profile: &Profile, headers: &mut HeaderMap) {
+    let Directives { no_cache, private, .. } = Control::of(profile, headers).directives;
+    let private: &[_] = if profile.is_shared() { private.fields() } else { &[] };
+    for name in no_cache.fields().iter().chain(private) {
+        headers.remove(name);
+    }
+}
+
+/// The fields of a stored response that only those have who had it confirmed (RFC 9111 section
+/// 5.2.2.4).
+pub(crate) fn withheld_until_confirmed(profile: &Profile, headers: &HeaderMap) -> Vec<HeaderName> {
+    Control::of(profile, headers).directives.no_cache.fields().to_vec()
+}
+
 fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(header::CONNECTION)

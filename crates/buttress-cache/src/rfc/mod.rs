@@ -10,8 +10,10 @@ mod decide;
 mod directives;
 mod freshen;
 mod invalidate;
+mod join;
 mod kept;
 mod list;
+mod parts;
 mod policy;
 mod profile;
 mod range;
@@ -21,9 +23,12 @@ mod storing;
 mod vary;
 
 pub(crate) use self::{
-    conditional::{not_modified, validate},
+    conditional::{date_of, fits, names_own, not_modified, select, validate, validate_any},
     invalidate::{is_safe, named_in, targets},
-    range::{Served, content_range, serve},
+    join::{Joined, Rest, promote},
+    kept::withheld_until_confirmed,
+    parts::{Held, same_bytes, strong_validator},
+    range::{Served, serve},
     status::{CacheStatus, Forwarded},
     storing::{judge_for, judge_prompt},
 };
@@ -31,6 +36,7 @@ pub use self::{
     decide::{Decision, Staleness, decide},
     directives::{Delta, Directives, Extent},
     freshen::{Freshened, freshen, head_update},
+    join::combine,
     policy::{Flags, Policy},
     profile::{Audience, Profile, SetCookie},
     request::Ask,

@@ -12,6 +12,8 @@ use crate::{Time, time::millis};
 pub struct Policy {
     /// For how long it is fresh, counted in age; in milliseconds.
     pub(crate) lifetime: u64,
+    /// How long before its own date it expired, in seconds.
+    pub(crate) overdue: u32,
     /// Its age when it arrived (RFC 9111 section 4.2.3, `corrected_initial_age`); in milliseconds.
     pub(crate) initial_age: u64,
     /// When it arrived.
@@ -43,11 +45,19 @@ impl Flags {
     pub const POSTED: Self = Self(1 << 5);
     /// Only its head is known, or a part of its body.
     pub const PARTIAL: Self = Self(1 << 6);
+    /// It answered a HEAD request, and answers no other.
+    pub const HEAD: Self = Self(1 << 7);
 
     /// Both.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// What is so of the one and not of the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Whether all of `other` is so.
@@ -97,6 +107,12 @@ impl Policy {
         self.lifetime > self.age_millis(now) && !self.flags.has(Flags::PURGED)
     }
 
+    /// For how long it has been stale at `now`, in milliseconds.
+    pub(crate) const fn beyond(&self, now: Time) -> u64 {
+        let overdue = (self.overdue as u64).saturating_mul(1000);
+        self.age_millis(now).saturating_sub(self.lifetime).saturating_add(overdue)
+    }
+
     /// What is either so or not so of it.
     #[must_use]
     pub const fn flags(&self) -> Flags {
@@ -107,6 +123,7 @@ impl Policy {
     #[must_use]
     pub(crate) fn lasting(mut self, ttl: Duration) -> Self {
         self.lifetime = self.initial_age.saturating_add(millis(ttl));
+        self.overdue = 0;
         self
     }
 
@@ -136,7 +153,7 @@ impl Policy {
             None => u64::MAX,
             Some(millis) => millis,
         };
-        let flags = self.flags.0 as u64;
+        let flags = self.flags.0 as u64 | (self.overdue as u64) << 32;
         let arrived = self.response_time.millis();
         [self.lifetime, self.initial_age, arrived, self.while_revalidate, if_error, flags]
     }
@@ -147,6 +164,7 @@ impl Policy {
         let [lifetime, initial_age, arrived, while_revalidate, if_error, flags] = words;
         Self {
             lifetime,
+            overdue: u32::try_from(flags >> 32).unwrap_or_default(),
             initial_age,
             response_time: Time::from_millis(arrived),
             while_revalidate,

@@ -14,6 +14,7 @@ pub(crate) enum Forwarded {
     Method,
     UriMiss,
     VaryMiss,
+    Partial,
     Request,
     Stale,
 }
@@ -25,6 +26,7 @@ impl fmt::Display for Forwarded {
             Self::Method => "method",
             Self::UriMiss => "uri-miss",
             Self::VaryMiss => "vary-miss",
+            Self::Partial => "partial",
             Self::Request => "request",
             Self::Stale => "stale",
         })

@@ -8,8 +8,8 @@ use super::{
     Delta, Directives, Flags, Policy, Profile, SetCookie, Vary, date,
     kept::kept,
     list::Members,
+    parts::{part_of, strong_validator},
     profile::{is_heuristic, is_understood},
-    range::content_range,
 };
 use crate::Time;
 
@@ -114,13 +114,12 @@ pub fn judge(profile: &Profile, exchange: &Exchange<'_>) -> Result<Storable, Ref
     let control = Control::of(profile, exchange.response);
     may_store(profile, exchange, &control)?;
     let vary = Vary::of(exchange.response, exchange.request, profile.vary_bytes);
-    let mut vary = vary.map_err(|_| Refusal::Vary)?;
-    if exchange.status == StatusCode::PARTIAL_CONTENT {
-        vary = vary.and_range(exchange.request);
-    }
+    let vary = vary.map_err(|_| Refusal::Vary)?;
     let policy = policy(profile, exchange, &control);
+    is_allowed(profile, exchange, &control)?;
     is_worth_it(exchange, &policy)?;
     let headers = kept(profile, exchange.response, &control.directives, exchange.response_time);
+    let vary = selection(exchange, vary, &headers);
     Ok(Storable { policy, vary, headers })
 }
 
@@ -140,7 +139,18 @@ pub(crate) fn judge_for(
     let vary = vary.map_err(|_| Refusal::Vary)?;
     let policy = policy(profile, exchange, &control).lasting(ttl);
     let headers = kept(profile, exchange.response, &control.directives, exchange.response_time);
+    let vary = selection(exchange, vary, &headers);
     Ok(Storable { policy, vary, headers })
+}
+
+/// By what requests find a response. Parts that nothing holds together are kept apart, each for its
+/// own `Range`.
+fn selection(exchange: &Exchange<'_>, vary: Vary, headers: &HeaderMap) -> Vary {
+    let part = exchange.status == StatusCode::PARTIAL_CONTENT;
+    if part && strong_validator(headers).is_none() {
+        return vary.and_range(exchange.request);
+    }
+    vary
 }
 
 /// Decides whether the answer to a prompt is stored. Its scope is in its key and its lifetime is the
@@ -169,6 +179,7 @@ pub(crate) fn judge_prompt(
     let vary = vary.map_err(|_| Refusal::Vary)?;
     let policy = Policy {
         lifetime: 0,
+        overdue: 0,
         initial_age: initial_age(exchange),
         response_time: exchange.response_time,
         while_revalidate: 0,
@@ -197,17 +208,19 @@ impl Control {
         }
     }
 
-    /// The lifetime that the response gives itself, in seconds (RFC 9111 section 4.2.1).
-    fn lifetime(&self, profile: &Profile, response: &HeaderMap, received: Time) -> Option<u64> {
+    /// The lifetime that the response gives itself, in seconds (RFC 9111 section 4.2.1). One that ended
+    /// before it began is less than nothing.
+    fn lifetime(&self, profile: &Profile, response: &HeaderMap, received: Time) -> Option<i64> {
+        let secs = |secs: u64| i64::try_from(secs.min(Delta::MOST)).unwrap_or(i64::MAX);
         let shared = profile.is_shared().then(|| self.directives.s_maxage.lifetime()).flatten();
         let explicit = shared.or_else(|| self.directives.max_age.lifetime());
         if explicit.is_some() || self.targeted || !response.contains_key(header::EXPIRES) {
-            return explicit;
+            return explicit.map(secs);
         }
         // An invalid date lies in the past (RFC 9111 section 5.3).
         let Some(expires) = date::field(response, &header::EXPIRES) else { return Some(0) };
         let from = date::field(response, &header::DATE).unwrap_or(received);
-        Some(expires.since(from).as_secs().min(Delta::MOST))
+        Some(secs(expires.since(from).as_secs()) - secs(from.since(expires).as_secs()))
     }
 }
 
@@ -221,8 +234,11 @@ fn may_store(profile: &Profile, exchange: &Exchange<'_>, control: &Control) -> R
     }
     let status = exchange.status;
     let part = status == StatusCode::PARTIAL_CONTENT;
-    let unknown = status.is_informational() || status == StatusCode::NOT_MODIFIED;
-    if unknown || (part && !is_one_part(exchange)) {
+    // What answers a condition or a range of this request answers no other.
+    let range = exchange.request.contains_key(header::RANGE);
+    let own = status == StatusCode::NOT_MODIFIED
+        || (range && status == StatusCode::RANGE_NOT_SATISFIABLE);
+    if own || status.is_informational() || (part && !is_one_part(exchange)) {
         return Err(Refusal::Status);
     }
     let understood = is_understood(status);
@@ -254,9 +270,29 @@ fn is_one_part(exchange: &Exchange<'_>) -> bool {
     /// A longer `Range` asks for more than one part, or for nothing sensible.
     const LONGEST: usize = 64;
     let range = exchange.request.get(header::RANGE);
-    let part = exchange.response.get(header::CONTENT_RANGE);
     range.is_some_and(|range| range.len() <= LONGEST)
-        && part.is_some_and(|part| content_range(part.as_bytes()).is_some())
+        && part_of(exchange.status, exchange.response).is_some()
+}
+
+/// Whether a response says in any way that it may be stored (the list at the end of RFC 9111 section
+/// 3). A validator alone does not, nor does how long it may be stale.
+fn is_allowed(
+    profile: &Profile,
+    exchange: &Exchange<'_>,
+    control: &Control,
+) -> Result<(), Refusal> {
+    let Control { directives, targeted } = control;
+    let for_this = if profile.is_shared() {
+        directives.s_maxage != Delta::Absent
+    } else {
+        directives.private.is_present()
+    };
+    let says = for_this
+        || directives.public
+        || directives.max_age != Delta::Absent
+        || (!targeted && exchange.response.contains_key(header::EXPIRES))
+        || is_heuristic(exchange.status);
+    says.then_some(()).ok_or(Refusal::Freshness)
 }
 
 /// What can never be reused is not worth its room.
@@ -282,7 +318,8 @@ pub(crate) fn policy(profile: &Profile, exchange: &Exchange<'_>, control: &Contr
     let Exchange { response, response_time, .. } = *exchange;
     let directives = &control.directives;
     let explicit = control.lifetime(profile, response, response_time);
-    let lifetime = explicit.or_else(|| guess(profile, exchange, directives));
+    let guess = || guess(profile, exchange, directives).and_then(|secs| i64::try_from(secs).ok());
+    let lifetime = explicit.or_else(guess);
     let shared = profile.is_shared();
     let must_revalidate = directives.must_revalidate
         || (shared && (directives.proxy_revalidate || directives.s_maxage != Delta::Absent));
@@ -297,7 +334,8 @@ pub(crate) fn policy(profile: &Profile, exchange: &Exchange<'_>, control: &Contr
         (Flags::PARTIAL, exchange.status == StatusCode::PARTIAL_CONTENT),
     ];
     Policy {
-        lifetime: lifetime.unwrap_or(0).saturating_mul(1000),
+        lifetime: u64::try_from(lifetime.unwrap_or(0)).unwrap_or(0).saturating_mul(1000),
+        overdue: lifetime.map_or(0, |secs| u32::try_from(secs.saturating_neg()).unwrap_or(0)),
         initial_age: initial_age(exchange),
         response_time,
         while_revalidate: secs(directives.stale_while_revalidate).unwrap_or(0),

@@ -69,6 +69,15 @@ impl Vary {
         Self { fields: fields.chain([(header::RANGE, range)]).collect() }
     }
 
+    /// The same for the whole: any `Range` selects it, unless the response says otherwise.
+    pub(crate) fn whole(&self, response: &HeaderMap) -> Self {
+        let lines = response.get_all(header::VARY).iter();
+        let mut names = lines.flat_map(|line| Members::of(line.as_bytes()));
+        let named = names.any(|name| name.eq_ignore_ascii_case(b"range"));
+        let fields = self.fields.iter().filter(|(name, _)| named || *name != header::RANGE);
+        Self { fields: fields.cloned().collect() }
+    }
+
     /// Whether it selects a part, and the request asks for one too of what is otherwise the same.
     pub(crate) fn matches_but_for_range(&self, request: &HeaderMap) -> bool {
         let part = |name: &HeaderName| *name == header::RANGE;
@@ -77,6 +86,12 @@ impl Vary {
             && others
                 .into_iter()
                 .all(|(name, chosen)| value(request, name).as_deref() == chosen.as_deref())
+    }
+
+    /// Whether both select by the same fields, so that no request matches both.
+    pub(crate) fn has_fields_of(&self, other: &Self) -> bool {
+        self.fields.len() == other.fields.len()
+            && self.fields.iter().zip(&other.fields).all(|(one, other)| one.0 == other.0)
     }
 
     /// Whether a request has the same values.
@@ -121,12 +136,36 @@ impl Vary {
 /// The normalised value of a field, all lines together; `None` if the request does not have it.
 fn value(request: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let mut lines = request.get_all(name).iter().peekable();
-    lines.peek()?;
+    let first = lines.peek()?;
+    if is_one_value(name) && request.get_all(name).iter().nth(1).is_none() {
+        return Some(first.as_bytes().trim_ascii().to_vec());
+    }
     let members = lines.flat_map(|line| Members::of(line.as_bytes()));
     if *name == header::ACCEPT_ENCODING || *name == header::ACCEPT_LANGUAGE {
         return Some(preferences(members));
     }
     Some(join(members))
+}
+
+/// Fields whose value is one, so that a comma in it separates nothing and white space counts.
+fn is_one_value(name: &HeaderName) -> bool {
+    const NAMES: [HeaderName; 14] = [
+        header::AUTHORIZATION,
+        header::CONTENT_TYPE,
+        header::COOKIE,
+        header::DATE,
+        header::FROM,
+        header::HOST,
+        header::IF_MODIFIED_SINCE,
+        header::IF_RANGE,
+        header::IF_UNMODIFIED_SINCE,
+        header::ORIGIN,
+        header::PROXY_AUTHORIZATION,
+        header::REFERER,
+        header::USER_AGENT,
+        header::CONTENT_LENGTH,
+    ];
+    NAMES.contains(name)
 }
 
 fn join<'a>(members: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
@@ -148,7 +187,15 @@ fn preferences<'a>(members: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
             let mut lower: Vec<u8> =
                 member.iter().filter(|byte| !byte.is_ascii_whitespace()).copied().collect();
             lower.make_ascii_lowercase();
-            (std::cmp::Reverse(quality(&lower)), lower)
+            let quality = quality(&lower);
+            // Saying what holds anyway says nothing.
+            let weight =
+                lower.windows(3).position(|part| part == b";q=").filter(|_| quality == 1000);
+            if let Some(at) = weight {
+                let end = lower[at + 1..].iter().position(|&byte| byte == b';');
+                lower.drain(at..end.map_or(lower.len(), |end| at + 1 + end));
+            }
+            (std::cmp::Reverse(quality), lower)
         })
         .collect();
     members.sort_unstable();
@@ -236,6 +283,23 @@ mod tests {
         assert!(vary.matches(&headers(&[("accept-language", "EN,fr;q=0.50 , de; q=0.5")])));
         assert!(!vary.matches(&headers(&[("accept-language", "de, en;q=0.5, fr;q=0.5")])));
         assert!(!vary.matches(&headers(&[("accept-language", "fr")])));
+        let one = headers(&[("accept-encoding", "gzip;q=1.0, br ; q=1")]);
+        let vary = self::vary(&["accept-encoding"], &one).unwrap();
+        assert!(vary.matches(&headers(&[("accept-encoding", "br, gzip")])));
+        assert!(!vary.matches(&headers(&[("accept-encoding", "br, gzip;q=0.9")])));
+    }
+
+    #[test]
+    fn a_comma_in_what_is_no_list_is_part_of_it() {
+        for (name, one, other) in [
+            ("cookie", "a=x, y", "a=x,y"),
+            ("user-agent", "M (X, Y)", "M (X,Y)"),
+            ("referer", "http://a.example/?q=a,,b", "http://a.example/?q=a,b"),
+        ] {
+            let vary = vary(&[name], &headers(&[(name, one)])).unwrap();
+            assert!(vary.matches(&headers(&[(name, one)])), "{name}");
+            assert!(!vary.matches(&headers(&[(name, other)])), "{name}");
+        }
     }
 
     #[test]

@@ -15,13 +15,16 @@ use std::{
 };
 
 use buttress::cache::{
-    CacheLayer, ForwardingGuard, KeySpec, MemoryStore, Observer, Profile, PromptBody, PromptCache,
-    PromptRoute, Prompts, ResponseBody, Scope, StoreError,
+    CacheDirective, CacheLayer, ForwardingGuard, KeySpec, MemoryStore, Observer, Profile,
+    PromptBody, PromptCache, PromptRoute, Prompts, ResponseBody, Scope, StoreError,
 };
 use buttress_core::BoxError;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
-use http::{HeaderName, Request, Response, header::HOST};
+use http::{
+    HeaderName, Method, Request, Response,
+    header::{CONTENT_LENGTH, HOST},
+};
 use http_body::Body;
 use http_body_util::Either;
 use tower::{Layer as _, Service, ServiceExt as _};
@@ -243,6 +246,13 @@ impl Cached {
         };
         if let Some(host) = request.headers().get(X_FORWARDED_HOST).cloned() {
             request.headers_mut().entry(HOST).or_insert(host);
+        }
+        // Content whose length is not told has no field left to tell of it, and the answer to a GET
+        // that has some is for nobody else (RFC 9110 section 9.3.1).
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let told = request.headers().contains_key(CONTENT_LENGTH);
+        if reads && !told && !request.body().is_end_stream() {
+            request.extensions_mut().insert(CacheDirective::bypass());
         }
         Ok(cache.clone().oneshot(request).await?.map(Either::Left))
     }

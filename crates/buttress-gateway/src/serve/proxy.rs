@@ -130,6 +130,7 @@ impl Proxy {
             // RFC 9112 section 6.3: the length is overridden, and must not be passed on.
             response.headers_mut().remove(CONTENT_LENGTH);
         }
+        headers::say_length_once(response.headers_mut());
         headers::remove_hop_by_hop(response.headers_mut());
         Ok(response)
     }
@@ -227,6 +228,9 @@ fn host(request: &Request<Incoming>) -> Result<Option<HeaderValue>, Answer> {
     let needed = request.version() == Version::HTTP_11;
     if fields.next().is_some() || (needed && field.is_none()) {
         return Err(Answer::invalid("an HTTP/1.1 request has exactly one Host field"));
+    }
+    if field.is_some_and(|field| !headers::is_host(field.as_bytes())) {
+        return Err(Answer::invalid("the Host field names no host"));
     }
     match request.uri().authority() {
         // RFC 9110 section 4.2.4: user information in a target is an error.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper that panics fails its test")]
 
+mod parts;
 mod rows;
 #[path = "../support/mod.rs"]
 mod support;
@@ -310,6 +311,24 @@ fn the_same_prompt_is_answered_once_for_each_credential() {
     assert_eq!(ask(&gateway, "POST", path, "", one).1, "data: 4\n\n");
     let sent = &origin.seen.lock().unwrap()[0];
     assert_eq!(sent.2, one.as_bytes(), "the body passes as it came");
+}
+
+#[test]
+fn the_answer_to_a_get_with_content_is_for_nobody_else() {
+    let origin = Origin::new();
+    let gateway = start(&origin, "rfc");
+    let fresh = "cache-control: max-age=60";
+    let one = |text| answer(200, fresh, text);
+    origin.answers("/f", vec![one("chunked"), one("long"), one("plain")]);
+    let mut peer = gateway.connect();
+    peer.send("GET /f HTTP/1.1\r\nhost: site.example\r\ntransfer-encoding: chunked\r\n\r\n");
+    // The upload goes on while the answer comes.
+    let head = peer.head();
+    assert_eq!(peer.body(&head), b"chunked");
+    assert_eq!(ask(&gateway, "GET", "/f", "", "content").1, "long");
+    for _ in 0..2 {
+        assert_eq!(get(&gateway, "/f", "").1, "plain");
+    }
 }
 
 #[test]

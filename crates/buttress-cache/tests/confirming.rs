@@ -1,0 +1,160 @@
+//! Which stored response a 304 speaks of, and what becomes of one that speaks of none (RFC 9111
+//! sections 4.3.2 to 4.3.4).
+
+mod support;
+
+use buttress_cache::CacheResult;
+use buttress_testkit::Script;
+use support::{Origin, get, get_with, layer, ok, pass, respond, respond_with};
+use tower::ServiceExt;
+
+const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_what_the_origin_has_now_is_not_sent_it() {
+    let origin = Origin::new(|parts, number| {
+        let known = parts.headers.get("if-none-match").map(|known| known.to_str().unwrap());
+        match known {
+            Some(known) if known.contains("\"new\"") => respond(304, &[("etag", "\"new\"")]),
+            _ if number == 0 => ok(&[("cache-control", "max-age=1"), ("etag", "\"old\"")], "old"),
+            _ => ok(&[("cache-control", "max-age=60"), ("etag", "\"new\"")], "new"),
+        }
+    });
+    let client = origin.cached();
+    get(&client).await;
+    pass(2).await;
+    let own = [("if-none-match", "\"other\", W/\"new\", \"old\"")];
+    let got = get_with(&client, &own).await;
+    assert_eq!((got.status, got.field("etag"), got.body.len()), (304, Some("\"new\""), 0));
+    assert_eq!(origin.seen(1)["if-none-match"], "\"old\", \"other\", W/\"new\"");
+    assert_eq!(get(&client).await.text(), "new", "and what is stored was not taken for it");
+    assert_eq!(origin.seen(2)["if-none-match"], "\"old\"");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_that_does_not_say_whose_tag_it_means_is_asked_again() {
+    let origin = Origin::new(|parts, _| match parts.headers.get("if-none-match") {
+        Some(_) => respond(304, &[]),
+        None => ok(&[("cache-control", "max-age=1"), ("etag", "\"a\"")], "body"),
+    });
+    let client = origin.cached();
+    get(&client).await;
+    pass(2).await;
+    assert_eq!(get_with(&client, &[("if-none-match", "\"b\"")]).await.text(), "body");
+    assert_eq!(origin.calls(), 3);
+    pass(2).await;
+    let same = get_with(&client, &[("if-none-match", "\"a\"")]).await;
+    assert_eq!((same.status, same.result), (304, Some(CacheResult::Revalidated)));
+    assert_eq!(origin.calls(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_of_something_that_was_modified_since_is_asked_again() {
+    for (named, calls) in [
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 2),
+        ("Sun, 06 Nov 1994 08:49:59 GMT", 2),
+        ("Sun, 06 Nov 1994 09:49:37 GMT", 3),
+    ] {
+        let origin = Origin::new(move |_, number| match number {
+            1 => respond(304, &[("last-modified", named), ("cache-control", "max-age=60")]),
+            _ => ok(&[("cache-control", "max-age=1"), ("last-modified", OLD)], "body"),
+        });
+        let client = origin.cached();
+        get(&client).await;
+        pass(2).await;
+        assert_eq!(get(&client).await.text(), "body");
+        assert_eq!(origin.calls(), calls, "{named}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_success_can_be_unchanged_and_two_dates_are_none() {
+    let origin = Origin::new(|_, _| {
+        let fields = [("cache-control", "max-age=60"), ("etag", "\"a\""), ("last-modified", OLD)];
+        respond_with(203, &fields, Script::new().data("body"))
+    });
+    let client = origin.cached();
+    assert_eq!(get(&client).await.status, 203);
+    assert_eq!(get_with(&client, &[("if-none-match", "\"a\"")]).await.status, 304);
+    assert_eq!(get_with(&client, &[("if-modified-since", OLD)]).await.status, 304);
+    let twice = [("if-modified-since", OLD), ("if-modified-since", OLD)];
+    assert_eq!(get_with(&client, &twice).await.status, 203);
+    assert_eq!(origin.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_that_names_another_response_updates_nothing_and_is_asked_again() {
+    for (stored, named) in [("\"a\"", "\"b\""), ("W/\"a\"", "\"b\""), ("\"a\"", "W/\"b\"")] {
+        let origin = Origin::new(move |parts, number| match number {
+            0 => ok(&[("cache-control", "max-age=1"), ("etag", stored), ("x", "1")], "body"),
+            1 => respond(304, &[("etag", named), ("x", "2")]),
+            _ => {
+                assert!(!parts.headers.contains_key("if-none-match"));
+                ok(&[("cache-control", "max-age=60"), ("etag", named)], "new")
+            }
+        });
+        let client = origin.cached();
+        get(&client).await;
+        pass(2).await;
+        let got = get_with(&client, &[("if-none-match", "\"mine\"")]).await;
+        assert_eq!((got.status, got.text(), got.field("x")), (200, "new", None));
+        assert_eq!(get(&client).await.result, Some(CacheResult::Hit));
+        assert_eq!(origin.calls(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_may_weaken_or_strengthen_the_tag_it_was_asked_about() {
+    for (stored, named) in [("W/\"a\"", "\"a\""), ("\"a\"", "W/\"a\"")] {
+        let origin = Origin::new(move |_, number| match number {
+            0 => ok(&[("cache-control", "max-age=1"), ("etag", stored)], "body"),
+            _ => respond(304, &[("etag", named), ("cache-control", "max-age=60")]),
+        });
+        let client = origin.cached();
+        get(&client).await;
+        pass(2).await;
+        assert_eq!(get(&client).await.text(), "body");
+        assert_eq!(get(&client).await.result, Some(CacheResult::Hit));
+    }
+}
+
+/// A body that nobody knows how to have again, unless he is told.
+struct Once;
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_sent_again_only_if_its_body_can_be_had_again() {
+    for known in [true, false] {
+        let origin = Origin::new(|_, number| match number {
+            0 => ok(&[("cache-control", "max-age=1"), ("etag", "\"a\"")], "body"),
+            1 => respond(304, &[("etag", "\"b\"")]),
+            _ => ok(&[("cache-control", "max-age=60")], "new"),
+        });
+        let layer = if known { layer().repeat(|_: &Once| Some(Once)) } else { layer() };
+        let client = origin.behind(&layer);
+        let once = async || {
+            let request = http::Request::get(support::URI).body(Once).unwrap();
+            support::read(client.clone().oneshot(request).await.unwrap()).await.unwrap()
+        };
+        once().await;
+        pass(2).await;
+        // Else it gets what is stored, and that goes.
+        assert_eq!(once().await.text(), if known { "new" } else { "body" });
+        assert_eq!(once().await.text(), "new");
+        assert_eq!(origin.calls(), 3);
+        assert!(!origin.seen(2).contains_key("if-none-match"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_field_that_a_304_withholds_is_no_longer_served() {
+    let origin = Origin::new(|_, number| match number {
+        0 => ok(&[("cache-control", "max-age=1"), ("etag", "\"a\""), ("x", "1")], "body"),
+        _ => respond(304, &[("cache-control", "max-age=60, no-cache=\"x\"")]),
+    });
+    let client = origin.cached();
+    assert_eq!(get(&client).await.field("x"), Some("1"));
+    pass(2).await;
+    get(&client).await;
+    let hit = get(&client).await;
+    assert_eq!((hit.result, hit.field("x")), (Some(CacheResult::Hit), None));
+}
