@@ -20,6 +20,12 @@ pub trait Limiter: Clone {
     /// A denial charges nothing, and keeps no state.
     fn try_acquire(&self, ask: &Ask) -> Option<Result<Ticket, Denied>>;
 
+    /// Decides as [`try_acquire`](Self::try_acquire) does, about a request that stays at what it is
+    /// charged: it needs no ticket.
+    fn pass(&self, ask: &Ask) -> Option<Result<(), Denied>> {
+        self.try_acquire(ask).map(|decided| decided.map(drop))
+    }
+
     /// Decides, and waits in line for as long as `wait` allows. Without `wait` it does whatever I/O
     /// the decision needs, and no more.
     ///
@@ -221,6 +227,15 @@ impl Denied {
     #[must_use]
     pub const fn new(kind: DeniedKind, retry_after: Option<Duration>) -> Self {
         Self { kind, retry_after, snapshot: None }
+    }
+
+    #[inline]
+    pub(crate) const fn at(
+        kind: DeniedKind,
+        retry_after: Option<Duration>,
+        snapshot: Snapshot,
+    ) -> Self {
+        Self { kind, retry_after, snapshot: Some(snapshot) }
     }
 
     /// The same with what the windows held.

@@ -1,6 +1,7 @@
 //! Where the windows of all keys are kept: a bounded number of keys, in shards with a lock each.
 
 mod asked;
+mod change;
 mod judge;
 mod line;
 mod shard;

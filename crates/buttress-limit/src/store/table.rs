@@ -56,12 +56,14 @@ impl Table {
         self.entries.len()
     }
 
+    #[inline]
     pub(crate) fn find(&self, key: Key, spread: u64) -> Option<usize> {
         let entries = &self.entries;
         let same = |number: &u32| entries.get(place(*number)).is_some_and(|e| e.key == key);
         self.index.find(spread, same).map(|number| place(*number))
     }
 
+    #[inline]
     pub(crate) fn entry(&mut self, number: usize) -> (&mut Entry, &mut [u64]) {
         let tats = &mut self.tats[number * self.stride..(number + 1) * self.stride];
         (&mut self.entries[number], tats)
