@@ -145,6 +145,7 @@ mod observer;
 #[cfg(feature = "openai")]
 mod openai;
 pub mod overload;
+mod policies;
 mod policy;
 mod problem;
 mod quota;
@@ -172,7 +173,9 @@ pub use self::{
     },
     layer::RateLimitLayer,
     learn::Learn,
-    limiter::{Ask, Denied, DeniedKind, Lesson, Limiter, Snapshot, Standing, Ticket, Tier, Wait},
+    limiter::{
+        Allowance, Ask, Denied, DeniedKind, Lesson, Limiter, Snapshot, Standing, Ticket, Tier, Wait,
+    },
     local::Local,
     observer::Observer,
     policy::{IntoPolicy, Policy},

@@ -165,6 +165,30 @@ pub enum Lesson {
     Pause(Duration),
     /// It has so much of a unit left for the key.
     Remaining(Unit, u64),
+    /// It allows the key so much of a unit in so much time.
+    Limit(Allowance),
+}
+
+/// What an upstream says that it allows a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Allowance {
+    /// What is counted.
+    pub unit: Unit,
+    /// How much of it.
+    pub amount: u64,
+    /// In how much time.
+    pub per: Duration,
+    /// How long that is to be believed, unless it is said again.
+    pub lasts: Duration,
+}
+
+impl Allowance {
+    /// So much of a unit in so much time, to be believed for so long.
+    #[must_use]
+    pub const fn new(unit: Unit, amount: u64, per: Duration, lasts: Duration) -> Self {
+        Self { unit, amount, per, lasts }
+    }
 }
 
 /// Why a request was not admitted.

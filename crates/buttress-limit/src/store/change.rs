@@ -6,9 +6,11 @@ use crate::{
     clock::nanos,
     cost::Cost,
     key::Key,
-    limiter::{Ask, Lesson, Tier},
+    limiter::{Allowance, Ask, Lesson, Tier},
     policy::Policy,
     store::{
+        asked::Spot,
+        lowered::{Lowered, says_less},
         shard::{Shard, convert},
         table::Mark,
     },
@@ -54,9 +56,12 @@ impl Shard {
         lesson: Lesson,
         now: u64,
     ) -> Vec<Waker> {
-        let spot = match self.locate(key, spread, now) {
-            Some(spot) => spot,
-            None => self.make(key, spread, tier, now),
+        let spot = match (self.locate(key, spread, now), &lesson) {
+            (Some(spot), _) => spot,
+            (None, Lesson::Limit(said)) if !says_less(said, &self.tiers[self.tier(tier)], now) => {
+                return Vec::new();
+            }
+            (None, _) => self.make(key, spread, tier, now),
         };
         let (policy, entry, tats) = self.at(spot, tier, now);
         match lesson {
@@ -72,8 +77,56 @@ impl Shard {
                     }
                 }
             }
+            Lesson::Limit(said) => return self.lower(spot, tier, &said, now),
         }
         entry.line.as_ref().map_or_else(Vec::new, |line| line.all())
+    }
+
+    /// Takes in that an upstream allows a key less than its policy does.
+    fn lower(&mut self, spot: Spot, tier: Tier, said: &Allowance, now: u64) -> Vec<Waker> {
+        let base = self.tiers[self.tier(tier)].clone();
+        let (table, number) = self.table(spot);
+        let entry = table.entry(number).0;
+        let before = entry.lowered().unwrap_or(&base).clone();
+        let heard = match entry.line.as_mut().and_then(|line| line.lowered_mut().as_mut()) {
+            Some(lowered) => lowered.hear(said, &base, now) && lowered.renew(&base, now),
+            None => {
+                let lowered = Lowered::new(said, &base, now, &self.places);
+                let entry = self.raw(spot).0;
+                let heard = lowered.is_some();
+                if heard {
+                    *entry.line.get_or_insert_default().lowered_mut() = lowered;
+                }
+                heard
+            }
+        };
+        if !heard {
+            return Vec::new();
+        }
+        self.hand_over(spot, &before, now);
+        self.raw(spot).0.line.as_ref().map_or_else(Vec::new, |line| line.all())
+    }
+
+    /// Puts a key under the policy of this tier, as far as it is not lowered at this moment.
+    #[cold]
+    pub(super) fn turn_over(&mut self, spot: Spot, tier: Tier, now: u64) {
+        let base = self.tiers[tier.index()].clone();
+        let before = &self.tiers[self.raw(spot).0.tier.index()].clone();
+        let entry = self.raw(spot).0;
+        let before = entry.lowered().unwrap_or(before).clone();
+        entry.renew(&base, now);
+        entry.tier = tier;
+        self.hand_over(spot, &before, now);
+    }
+
+    /// Hands a key over from a policy to the one that holds for it now.
+    fn hand_over(&mut self, spot: Spot, before: &Policy, now: u64) {
+        let base = self.tiers[self.raw(spot).0.tier.index()].clone();
+        let (table, number) = self.table(spot);
+        let life = table.life();
+        let (entry, tats) = table.entry(number);
+        convert(tats, before, entry.lowered().unwrap_or(&base), now);
+        entry.life = life;
     }
 
     /// Puts another policy in the place of one, and hands each key over with as much of its burst
@@ -89,7 +142,9 @@ impl Shard {
         for table in std::iter::once(&mut self.table).chain(&mut self.overflow) {
             let life = table.life();
             for (entry, tats) in table.each().filter(|(entry, _)| entry.tier == tier) {
-                convert(tats, &before, policy, now);
+                let before = entry.lowered().unwrap_or(&before).clone();
+                entry.renew(policy, now);
+                convert(tats, &before, entry.lowered().unwrap_or(policy), now);
                 entry.life = life;
                 if let Some(line) = &entry.line {
                     line.all().into_iter().for_each(&mut wake);

@@ -4,8 +4,10 @@ mod asked;
 mod change;
 mod judge;
 mod line;
+mod lowered;
 mod shard;
 mod table;
+mod terms;
 
 pub(crate) use self::{
     asked::{Entered, Room, Spot, Turn, Waiting},

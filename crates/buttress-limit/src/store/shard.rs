@@ -10,7 +10,9 @@ use crate::{
     store::{
         asked::{Entered, Placed, Room, Spot, Turn, Waiting},
         judge::{Standings, due, interval, is_too_large, slack, snapshot, take},
+        lowered::Places,
         table::{Entry, FRESH, Mark, Table},
+        terms::Terms,
     },
 };
 
@@ -26,6 +28,7 @@ pub(crate) struct Shard {
     pub(super) overflow: Option<Table>,
     settings: Room,
     seeds: [u64; 2],
+    pub(super) places: Places,
 }
 
 /// What is quickly seen of a request. The numbers are those of its key's entry.
@@ -39,7 +42,7 @@ enum Straight {
 impl Shard {
     pub(crate) fn new(tiers: Box<[Policy]>, room: Room, seeds: [u64; 2]) -> Self {
         let table = Table::new(room.stride, seeds);
-        Self { tiers, table, overflow: None, settings: room, seeds }
+        Self { tiers, table, overflow: None, settings: room, seeds, places: Places::default() }
     }
 
     /// Decides at once, and notes nothing that a refund would need.
@@ -76,7 +79,8 @@ impl Shard {
 
     #[inline(never)]
     fn spent(&mut self, number: usize, ask: &Ask, now: u64) -> Denied {
-        let (policy, _, tats) = self.at(Spot::Own(number), ask.tier, now);
+        let policy = &self.tiers[self.tier(ask.tier)];
+        let tats = &*self.table.entry(number).1;
         let at = due(policy, tats, now, ask, &Sum::default());
         Standings { policy, tats, now, ask }.denied(DeniedKind::Quota, at)
     }
@@ -89,7 +93,8 @@ impl Shard {
             Placed::Taken(spot) => return Ok(self.mark(spot)),
             Placed::At(spot) => spot,
         };
-        let (policy, entry, tats) = self.at(spot, ask.tier, now);
+        let (terms, entry, tats) = self.at(spot, ask.tier, now);
+        let (policy, whole, ask) = (&*terms, ask, &terms.part(ask));
         if let Some(line) = &mut entry.line {
             if line.len() > 0 {
                 let ahead = line.ahead((u64::MAX, u64::MAX));
@@ -101,9 +106,12 @@ impl Shard {
                 return Err(Standings { policy, tats, now, ask }.denied(DeniedKind::Paused, at));
             }
         }
-        if !take(policy, tats, now, ask) {
+        if !terms.take(tats, now, whole) {
             let at = due(policy, tats, now, ask, &Sum::default());
             return Err(Standings { policy, tats, now, ask }.denied(DeniedKind::Quota, at));
+        }
+        if entry.line.as_ref().is_some_and(|line| line.is_idle(now)) {
+            entry.line = None;
         }
         if let Some(line) = &mut entry.line {
             line.hold_mut().passed(now, interval(policy, ask));
@@ -124,13 +132,14 @@ impl Shard {
         if denied.kind() == DeniedKind::CostTooLarge {
             return (Entered::Denied(denied), nowhere);
         }
-        let (policy, entry, tats) = self.at(spot, new.ask.tier, now);
+        let (terms, entry, tats) = self.at(spot, new.ask.tier, now);
+        let (policy, ask) = (&*terms, &terms.part(&new.ask));
         let (held, ahead, waiters) = entry.line.as_ref().map_or_else(Default::default, |line| {
             (line.hold().until(), line.ahead(new.rank), line.len())
         });
-        let at = due(policy, tats, now.max(held), &new.ask, &ahead);
+        let at = due(policy, tats, now.max(held), ask, &ahead);
         let refused = |kind| {
-            let standings = Standings { policy, tats: &*tats, now, ask: &new.ask };
+            let standings = Standings { policy, tats: &*tats, now, ask };
             (Entered::Denied(standings.denied(kind, at)), nowhere)
         };
         if at > new.deadline {
@@ -141,6 +150,7 @@ impl Shard {
         }
         let line = entry.line.get_or_insert_default();
         line.join(new.rank, new.ask.cost, waker.clone());
+        let at = at.min(line.changes());
         (Entered::Queued(line.is_head(new.rank).then_some(at)), spot)
     }
 
@@ -157,7 +167,8 @@ impl Shard {
             // An entry with waiters is not forgotten.
             return (Turn::Denied(Denied::new(DeniedKind::Unavailable, None)), None);
         };
-        let (policy, entry, tats) = self.at(spot, ask.tier, now);
+        let (terms, entry, tats) = self.at(spot, ask.tier, now);
+        let (policy, whole, ask) = (&*terms, ask, &terms.part(ask));
         let line = entry.line.get_or_insert_default();
         if !line.is_head(waiting.rank) {
             let from = now.max(line.hold().until());
@@ -175,7 +186,7 @@ impl Shard {
         let at = due(policy, tats, held, ask, &Sum::default()).max(1);
         if at <= now && !is_too_large(policy, ask) {
             let moment = if now - at <= slack(policy) { at } else { now };
-            if take(policy, tats, moment, ask) {
+            if terms.take(tats, moment, whole) {
                 line.hold_mut().passed(now, interval(policy, ask));
                 line.leave(waiting.rank);
                 let head = line.head();
@@ -189,7 +200,8 @@ impl Shard {
             return (Turn::Denied(standings.denied(DeniedKind::WaitTooLong, at)), line.head());
         }
         line.renew(waiting.rank, waker);
-        (Turn::NotYet(Some(at)), None)
+        // A lowered key gets more at moments of which nobody tells those who wait.
+        (Turn::NotYet(Some(at.min(line.changes()))), None)
     }
 
     /// A request leaves the line. Returns whom to wake.
@@ -205,8 +217,8 @@ impl Shard {
     pub(crate) fn peek(&mut self, ask: &Ask, spread: u64, now: u64) -> Snapshot {
         match self.locate(ask.key, spread, now) {
             Some(spot) => {
-                let (policy, _, tats) = self.at(spot, ask.tier, now);
-                snapshot(policy, tats, now, ask)
+                let (terms, _, tats) = self.at(spot, ask.tier, now);
+                snapshot(&terms, tats, now, &terms.part(ask))
             }
             None => snapshot(&self.tiers[self.tier(ask.tier)], &FRESH, now, ask),
         }
@@ -253,7 +265,7 @@ impl Shard {
         table.mark(number)
     }
 
-    fn tier(&self, tier: Tier) -> usize {
+    pub(super) fn tier(&self, tier: Tier) -> usize {
         if tier.index() < self.tiers.len() { tier.index() } else { 0 }
     }
 
@@ -313,28 +325,27 @@ impl Shard {
         table.entry(number)
     }
 
-    /// The windows of a key, under the policy of this tier.
+    /// The windows of a key, under what holds for it of the policy of this tier.
     #[inline]
     pub(super) fn at(
         &mut self,
         spot: Spot,
         tier: Tier,
         now: u64,
-    ) -> (&Policy, &mut Entry, &mut [u64]) {
+    ) -> (Terms<'_>, &mut Entry, &mut [u64]) {
         let tier = if tier.index() < self.tiers.len() { tier } else { Tier::FIRST };
-        let policy = &self.tiers[tier.index()];
+        let entry = self.raw(spot).0;
+        if entry.tier != tier || entry.line.as_ref().is_some_and(|line| line.is_due(now)) {
+            self.turn_over(spot, tier, now);
+        }
+        let base = &self.tiers[tier.index()];
         let (table, number) = match (spot, &mut self.overflow) {
             (Spot::Shared(slot), Some(table)) => (table, slot),
             (Spot::Own(number) | Spot::Shared(number), _) => (&mut self.table, number),
         };
-        if table.entry(number).0.tier != tier {
-            let life = table.life();
-            let (entry, tats) = table.entry(number);
-            convert(tats, &self.tiers[entry.tier.index()], policy, now);
-            (entry.tier, entry.life) = (tier, life);
-        }
         let (entry, tats) = table.entry(number);
-        (policy, entry, tats)
+        let lowered = entry.lowered().cloned();
+        (Terms { base, lowered }, entry, tats)
     }
 }
 

@@ -3,7 +3,12 @@
 
 use hashbrown::HashTable;
 
-use crate::{key::Key, limiter::Tier, policy::WINDOWS, store::line::Line};
+use crate::{
+    key::Key,
+    limiter::Tier,
+    policy::{Policy, WINDOWS},
+    store::line::Line,
+};
 
 /// A key that has spent something, or for which somebody waits.
 #[derive(Debug)]
@@ -13,6 +18,21 @@ pub(crate) struct Entry {
     pub(crate) tier: Tier,
     /// Tells it from one of the same key before it, and before its policy changed.
     pub(crate) life: u32,
+}
+
+impl Entry {
+    /// The policy that holds for it while it is lowered.
+    pub(crate) fn lowered(&self) -> Option<&Policy> {
+        Some(self.line.as_ref()?.lowered()?.policy())
+    }
+
+    /// Works out anew what of this policy holds for it.
+    pub(crate) fn renew(&mut self, base: &Policy, now: u64) {
+        let Some(lowered) = self.line.as_mut().map(|line| line.lowered_mut()) else { return };
+        if lowered.as_mut().is_some_and(|lowered| !lowered.renew(base, now)) {
+            *lowered = None;
+        }
+    }
 }
 
 /// Where a charge ends in each window, as time that refunds will bring back.
