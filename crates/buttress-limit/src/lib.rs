@@ -103,7 +103,7 @@
 //! - **Answers** by the book ([`Standard`]), to gRPC clients by theirs, or
 //!   [as you say](RateLimitLayer::respond_with).
 //! - **Learns** from an upstream ([`Learn`]): a pause when it says so, less when it says that less is
-//!   left, never more.
+//!   left or that it allows less, never more.
 //!
 //! Two more layers have a module each: [`concurrency`] limits how many calls are under way, and
 //! [`throttle`] spares a side that mostly says that it is busy.

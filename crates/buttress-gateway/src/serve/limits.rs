@@ -57,7 +57,8 @@ pub struct Limits {
     )]
     pub trusted_proxies: Vec<String>,
 
-    /// Requests that the upstreams are sent in a minute at most; the next ones wait in line
+    /// Requests that the upstreams are sent in a minute at most; the next ones wait in line. Fewer
+    /// for a while where a single upstream says by its headers that it allows less
     #[arg(
         long,
         value_name = "N",
