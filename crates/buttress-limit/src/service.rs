@@ -102,10 +102,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if !self.plain {
-            return self.examine(request);
-        }
-        match self.judge(&request) {
+        let key = if self.plain { self.key.at_hand(&Head::of(&request)) } else { None };
+        let Some(key) = key else { return self.examine(request) };
+        match self.pass(Ask::new(key, Cost::request())) {
             Verdict::Pass => ResponseFuture::called(self.inner.call(request), None),
             verdict => self.carry_out(verdict, request),
         }
@@ -124,17 +123,6 @@ enum Verdict {
 }
 
 impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
-    /// Judges a request of which nothing is asked but its key.
-    #[inline]
-    fn judge<B>(&self, request: &Request<B>) -> Verdict {
-        let key = match self.settings.rules.key_or(self.key.key(&Head::of(request))) {
-            Ok(key) => key,
-            Err(Keyless::Exempt) => return Verdict::Pass,
-            Err(Keyless::Refused(status)) => return Verdict::Keyless(status),
-        };
-        self.pass(Ask::new(key, Cost::request()))
-    }
-
     #[inline]
     fn pass(&self, ask: Ask) -> Verdict {
         match self.limiter.pass(&ask) {

@@ -117,23 +117,22 @@ impl ClientIp {
         address
     }
 
-    #[inline(never)]
-    fn searched(&self, head: &Head<'_>) -> Option<Key> {
-        self.address(head).map(|address| Key::ip(address, self.prefix))
-    }
-
     fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 }
 
 impl RequestKey for ClientIp {
-    #[inline(always)]
     fn key(&self, head: &Head<'_>) -> Option<Key> {
-        if self.peer.is_none() && self.trusted.is_empty() {
-            return peer(head.extensions).map(|peer| Key::peer(peer, self.prefix));
+        self.address(head).map(|address| Key::ip(address, self.prefix))
+    }
+
+    #[inline(always)]
+    fn at_hand(&self, head: &Head<'_>) -> Option<Key> {
+        if self.peer.is_some() || !self.trusted.is_empty() {
+            return None;
         }
-        self.searched(head)
+        peer(head.extensions).map(|peer| Key::peer(peer, self.prefix))
     }
 }
 
