@@ -204,6 +204,22 @@ fn an_upstream_that_says_when_to_come_back_is_left_alone_until_then() {
 }
 
 #[test]
+fn an_upstream_that_says_that_it_allows_less_is_sent_less() {
+    const LESS: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\n\
+        x-ratelimit-limit-requests: 100\r\ncontent-length: 0\r\n\r\n";
+    let upstream = Upstream::new();
+    // 100 at once; of 100 in a minute 11, and then one in two thirds of a second.
+    let flags = ["--upstream-rpm", "1000", "--upstream-max-wait", "1ms", "--policy", "off"];
+    let gateway = Gateway::start(&upstream.url(), &flags);
+    let begun = Instant::now();
+    // It is sent fewer than it would answer, so it is not waited for.
+    drop(answering(upstream, 60, LESS));
+    let passed = statuses(&gateway, &[GET; 60]).into_iter().filter(|status| *status == 200).count();
+    let more = usize::try_from(begun.elapsed().as_millis() / 600).unwrap();
+    assert!((11..=12 + more).contains(&passed), "{passed}");
+}
+
+#[test]
 fn one_of_several_upstreams_that_says_so_does_not_hold_back_the_others() {
     let (one, other) = (Upstream::new(), Upstream::new());
     let flags = ["--upstream-rpm", "1000", "--upstream-max-wait", "5s", "--policy", "off"];

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::IoSlice,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -16,33 +17,44 @@ use crate::{answer::Answer, cost::Cost, settle::Watch};
 
 pin_project! {
     /// The body of an answer. What passes through is not changed.
+    ///
+    /// Most answers pass as they are; this is then no larger than the body of the inner service, if
+    /// that has a pointer in it.
     pub struct ResponseBody<B> {
         #[pin]
         inner: Inner<B>,
-        reader: Option<Box<Reader>>,
     }
 }
 
 pin_project! {
     #[project = InnerProj]
     enum Inner<B> {
-        Text { text: Option<Bytes> },
         Body { #[pin] body: B },
+        Other { other: Pin<Box<Other<B>>> },
+    }
+}
+
+pin_project! {
+    #[project = OtherProj]
+    enum Other<B> {
+        Text { text: Bytes },
+        Read { #[pin] body: B, reader: Reader },
     }
 }
 
 impl<B> ResponseBody<B> {
     #[inline]
-    pub(crate) fn plain(body: B) -> Self {
-        Self { inner: Inner::Body { body }, reader: None }
+    pub(crate) const fn plain(body: B) -> Self {
+        Self { inner: Inner::Body { body } }
+    }
+
+    fn other(other: Other<B>) -> Self {
+        Self { inner: Inner::Other { other: Box::pin(other) } }
     }
 
     pub(crate) fn answer(answer: Answer<B>) -> Self {
         match answer {
-            Answer::Text(text) => {
-                let text = Some(text).filter(|text| !text.is_empty());
-                Self { inner: Inner::Text { text }, reader: None }
-            }
+            Answer::Text(text) => Self::other(Other::Text { text }),
             Answer::Body(body) => Self::plain(body),
         }
     }
@@ -53,7 +65,7 @@ impl<B: Body> ResponseBody<B> {
         if body.is_end_stream() {
             reader.end(BodyEnd::Complete);
         }
-        Self { inner: Inner::Body { body }, reader: Some(Box::new(reader)) }
+        Self::other(Other::Read { body, reader })
     }
 }
 
@@ -107,15 +119,18 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let this = self.project();
-        let mut body = match this.inner.project() {
-            InnerProj::Text { text } => {
-                return Poll::Ready(text.take().map(|text| Ok(Frame::data(text.into()))));
+        let other = match self.project().inner.project() {
+            InnerProj::Body { body } => return body.poll_frame(cx),
+            InnerProj::Other { other } => other,
+        };
+        let (mut body, reader) = match other.as_mut().project() {
+            OtherProj::Text { text } if text.is_empty() => return Poll::Ready(None),
+            OtherProj::Text { text } => {
+                return Poll::Ready(Some(Ok(Frame::data(mem::take(text).into()))));
             }
-            InnerProj::Body { body } => body,
+            OtherProj::Read { body, reader } => (body, reader),
         };
         let frame = ready!(body.as_mut().poll_frame(cx));
-        let Some(reader) = this.reader else { return Poll::Ready(frame) };
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
@@ -132,26 +147,34 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &self.inner {
-            Inner::Text { text } => text.is_none(),
             Inner::Body { body } => body.is_end_stream(),
+            Inner::Other { other } => match &**other {
+                Other::Text { text } => text.is_empty(),
+                Other::Read { body, .. } => body.is_end_stream(),
+            },
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Inner::Text { text } => {
-                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
-            }
             Inner::Body { body } => body.size_hint(),
+            Inner::Other { other } => match &**other {
+                Other::Text { text } => SizeHint::with_exact(text.len() as u64),
+                Other::Read { body, .. } => body.size_hint(),
+            },
         }
     }
 }
 
 impl<B: fmt::Debug> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.inner {
-            Inner::Text { text } => f.debug_tuple("Text").field(text).finish(),
-            Inner::Body { body } => f.debug_tuple("Body").field(body).finish(),
-        }
+        let body = match &self.inner {
+            Inner::Body { body } => body,
+            Inner::Other { other } => match &**other {
+                Other::Text { text } => return f.debug_tuple("Text").field(text).finish(),
+                Other::Read { body, .. } => body,
+            },
+        };
+        f.debug_tuple("Body").field(body).finish()
     }
 }

@@ -20,6 +20,7 @@ impl Clock {
         Self { origin: Instant::now() }
     }
 
+    #[inline]
     pub(crate) fn now(self) -> u64 {
         let passed = Instant::now().saturating_duration_since(self.origin);
         passed.as_secs().wrapping_mul(SECOND).wrapping_add(u64::from(passed.subsec_nanos()))

@@ -25,6 +25,17 @@ pub enum Unit {
 pub(crate) const UNITS: usize = 8;
 
 impl Unit {
+    pub(crate) const ALL: [Self; UNITS] = [
+        Self::Requests,
+        Self::Tokens,
+        Self::InputTokens,
+        Self::OutputTokens,
+        Self::Bytes,
+        Self::Custom1,
+        Self::Custom2,
+        Self::Custom3,
+    ];
+
     pub(crate) const fn index(self) -> usize {
         self as usize
     }

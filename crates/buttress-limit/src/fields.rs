@@ -1,6 +1,6 @@
 //! `RateLimit`, `RateLimit-Policy` and the older headers that say the same.
 
-use std::{io::Write, time::Duration};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
@@ -66,12 +66,17 @@ fn windows(snapshot: &Snapshot) -> impl Iterator<Item = (&Quota, &Standing)> {
 
 /// `"per-minute";r=5;t=30`. The numbers are integers as structured fields have them.
 fn list<'a>(windows: impl Iterator<Item = (&'a str, u32, Duration)>) -> Option<HeaderValue> {
-    let mut text = Text::new();
+    let (mut text, mut digits) = (Text::new(), itoa::Buffer::new());
     for (name, remaining, time) in windows {
-        let comma = if text.is_empty() { "" } else { ", " };
-        write!(text, "{comma}{name};r={remaining}").ok()?;
+        if !text.is_empty() {
+            text.extend_from_slice(b", ");
+        }
+        text.extend_from_slice(name.as_bytes());
+        text.extend_from_slice(b";r=");
+        text.extend_from_slice(digits.format(remaining).as_bytes());
         if !time.is_zero() {
-            write!(text, ";t={}", seconds(time)).ok()?;
+            text.extend_from_slice(b";t=");
+            text.extend_from_slice(digits.format(seconds(time)).as_bytes());
         }
     }
     (!text.is_empty()).then(|| HeaderValue::from_bytes(&text).ok())?
@@ -82,9 +87,7 @@ type Text = SmallVec<[u8; 96]>;
 
 /// The value of `Retry-After`.
 pub(crate) fn retry_after(after: Duration) -> Option<HeaderValue> {
-    let mut text = Text::new();
-    write!(text, "{}", seconds(after)).ok()?;
-    HeaderValue::from_bytes(&text).ok()
+    HeaderValue::from_str(itoa::Buffer::new().format(seconds(after))).ok()
 }
 
 fn put(headers: &mut HeaderMap, name: &HeaderName, value: Option<&HeaderValue>) {

@@ -1,6 +1,6 @@
 //! What is done once an answer is there: learning, settling, headers.
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Poll};
 
 use http::{Request, Response};
 use http_body::Body;
@@ -91,7 +91,17 @@ where
         Some(Box::new(Self { limiter, settings, ask, due }))
     }
 
-    pub(crate) fn answered<B: Body>(self, mut response: Response<B>) -> Response<ResponseBody<B>> {
+    /// What `poll` of the future returns.
+    #[inline(never)]
+    #[expect(clippy::boxed_local, reason = "it lies in a box; unpacked out of the common path")]
+    pub(crate) fn answered<B: Body, E>(
+        self: Box<Self>,
+        response: Response<B>,
+    ) -> Poll<Result<Response<ResponseBody<B>>, E>> {
+        Poll::Ready(Ok((*self).follow(response)))
+    }
+
+    fn follow<B: Body>(self, mut response: Response<B>) -> Response<ResponseBody<B>> {
         let Self { limiter, settings, ask, due } = self;
         let rules = &settings.rules;
         if let Some(learn) = &rules.learn {

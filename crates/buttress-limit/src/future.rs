@@ -77,35 +77,53 @@ where
 {
     type Output = Result<Response<ResponseBody<RB>>, S::Error>;
 
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        loop {
-            let next = match this.state.as_mut().project() {
-                // Answered: done
-                StateProj::Answered { response } => {
-                    return response
-                        .take()
-                        .map_or(Poll::Pending, |response| Poll::Ready(Ok(*response)));
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.as_mut().project().state.project() {
+            // Called: done
+            StateProj::Called { future, follow } => {
+                let response = ready!(future.poll(cx))?;
+                match follow.take() {
+                    None => Poll::Ready(Ok(response.map(ResponseBody::plain))),
+                    Some(follow) => follow.answered(response),
                 }
-                // Held => Called | Answered
-                StateProj::Held { held } => match ready!(held.as_mut().poll(cx))? {
-                    Sent::Away(future, follow) => State::Called { future, follow },
-                    Sent::Refused(response) => State::Answered {
-                        response: Some(Box::new(response.map(ResponseBody::answer))),
-                    },
-                },
-                // Called: done
-                StateProj::Called { future, follow } => {
-                    let response = ready!(future.poll(cx))?;
-                    return Poll::Ready(Ok(match follow.take() {
-                        Some(follow) => follow.answered(response),
-                        None => response.map(ResponseBody::plain),
-                    }));
-                }
-            };
-            this.state.set(next);
+            }
+            _ => self.poll_before(cx),
         }
+    }
+}
+
+impl<S, B, RB, L, R, O> ResponseFuture<S, B, RB, L, R, O, S::Future>
+where
+    S: Service<Request<B>, Response = Response<RB>>,
+    L: Limiter + Send + Sync + 'static,
+    R: Respond<RB>,
+    O: Observer + Send + Sync + 'static,
+    RB: Body,
+    RB::Data: From<Bytes>,
+{
+    /// Polls it before the inner service is called.
+    #[inline(never)]
+    fn poll_before(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<ResponseBody<RB>>, S::Error>> {
+        let next = match self.as_mut().project().state.project() {
+            // Answered: done
+            StateProj::Answered { response } => {
+                let response = response.take();
+                return response.map_or(Poll::Pending, |response| Poll::Ready(Ok(*response)));
+            }
+            // Held => Called | Answered
+            StateProj::Held { held } => match ready!(held.as_mut().poll(cx))? {
+                Sent::Away(future, follow) => State::Called { future, follow },
+                Sent::Refused(response) => {
+                    State::Answered { response: Some(Box::new(response.map(ResponseBody::answer))) }
+                }
+            },
+            StateProj::Called { .. } => return self.poll(cx),
+        };
+        self.as_mut().project().state.set(next);
+        self.poll(cx)
     }
 }
 

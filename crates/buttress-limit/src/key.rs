@@ -1,6 +1,6 @@
 //! Whose quota a request counts against.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Whose quota it is: 128 bits, which are an address or a hash. A credential is never kept itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,13 +21,35 @@ impl Key {
 
     /// The key of an address. IPv4 is one key each, also where it comes as IPv6; of IPv6, all the
     /// addresses that begin with the same `prefix` bits are one key.
+    #[inline]
     #[must_use]
     pub fn ip(address: IpAddr, prefix: u8) -> Self {
-        let bits = match address.to_canonical() {
-            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(address) => mask(address, prefix),
-        };
-        Self::of_bits(bits)
+        match address {
+            IpAddr::V4(address) => Self::ipv4(address),
+            IpAddr::V6(address) => Self::ipv6(address, prefix),
+        }
+    }
+
+    /// What [`ip`](Self::ip) makes of an address that is where a server keeps it.
+    #[inline]
+    pub(crate) const fn peer(address: &SocketAddr, prefix: u8) -> Self {
+        match address {
+            SocketAddr::V4(address) => Self::ipv4(*address.ip()),
+            SocketAddr::V6(address) => Self::ipv6(*address.ip(), prefix),
+        }
+    }
+
+    #[inline]
+    const fn ipv4(address: Ipv4Addr) -> Self {
+        Self(0, MAPPED | address.to_bits() as u64)
+    }
+
+    #[inline]
+    const fn ipv6(address: Ipv6Addr, prefix: u8) -> Self {
+        match address.to_ipv4_mapped() {
+            Some(address) => Self::ipv4(address),
+            None => Self::of_bits(mask(address, prefix)),
+        }
     }
 
     /// The key of both together.
@@ -64,16 +86,18 @@ impl Key {
     pub(crate) fn spread(self, seeds: [u64; 2]) -> u64 {
         let product = u128::from(self.0 ^ seeds[0]) * u128::from(self.1 ^ seeds[1]);
         let folded = Self::of_bits(product);
-        let mixed = (folded.0 ^ folded.1).wrapping_add(self.1 ^ seeds[0]);
-        let again = u128::from(mixed ^ seeds[1]) * u128::from(seeds[0] | 1);
-        let folded = Self::of_bits(again);
         folded.0 ^ folded.1
     }
 }
 
-fn mask(address: Ipv6Addr, prefix: u8) -> u128 {
-    let rest = 128_u32.saturating_sub(u32::from(prefix));
-    address.to_bits() & u128::MAX.checked_shl(rest).unwrap_or(0)
+/// The bits of IPv6 that say that the rest is an IPv4 address.
+const MAPPED: u64 = 0xffff_0000_0000;
+
+const fn mask(address: Ipv6Addr, prefix: u8) -> u128 {
+    match u128::MAX.checked_shl(128_u32.saturating_sub(prefix as u32)) {
+        Some(mask) => address.to_bits() & mask,
+        None => 0,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The layer, which is its own builder.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use buttress_core::SettingError;
 use http::Response;
@@ -21,18 +21,19 @@ use crate::{
 
 /// Lets a request pass if its key's quota allows it.
 ///
-/// The layer is its own builder. `L` decides ([`Limiter`]), `R` answers what is not admitted
-/// ([`Respond`](crate::Respond)), `O` is told what happens ([`Observer`](crate::Observer)). The
-/// limiter is a handle made outside; the layer and its services only clone it.
+/// The layer is its own builder. `L` decides ([`Limiter`]), `K` says whose quota it is
+/// ([`RequestKey`]), `R` answers what is not admitted ([`Respond`](crate::Respond)), `O` is told what
+/// happens ([`Observer`](crate::Observer)). The limiter is a handle made outside; the layer and its
+/// services only clone it.
 #[must_use]
-#[derive(Clone, Debug)]
-pub struct RateLimitLayer<L = Local, R = Standard, O = ()> {
+pub struct RateLimitLayer<L = Local, K = ClientIp, R = Standard, O = ()> {
     limiter: L,
+    key: Arc<K>,
     settings: Settings<R, O>,
 }
 
 /// What all the calls of a service share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Settings<R, O> {
     pub(crate) rules: Rules,
     pub(crate) respond: R,
@@ -42,32 +43,36 @@ pub(crate) struct Settings<R, O> {
 impl<L: Limiter> RateLimitLayer<L> {
     /// In front of a server: a quota for each client's address, and a 429 for what is beyond it.
     pub fn inbound(limiter: L) -> Self {
-        Self::with(limiter, Rules::new(ClientIp::peer()))
+        Self::with(limiter, ClientIp::peer(), Rules::new())
     }
+}
 
+impl<L: Limiter> RateLimitLayer<L, Global> {
     /// In front of somebody else's server: one quota for all requests, in which they wait in line
     /// for up to 30 seconds, and which learns from what the server says of it.
     pub fn outbound(limiter: L) -> Self {
-        let mut rules = Rules::new(Global::new());
+        let mut rules = Rules::new();
         rules.learn = Some(Learn::new());
         rules.waiting(Duration::from_secs(30));
         rules.marked = true;
-        Self::with(limiter, rules)
+        Self::with(limiter, Global::new(), rules)
     }
+}
 
-    fn with(limiter: L, rules: Rules) -> Self {
+impl<L, K> RateLimitLayer<L, K> {
+    fn with(limiter: L, key: K, rules: Rules) -> Self {
         let settings = Settings { rules, respond: Standard::default(), observer: () };
-        Self { limiter, settings }
+        Self { limiter, key: Arc::new(key), settings }
     }
 }
 
 /// How requests are told apart, and what they cost.
-impl<L, R, O> RateLimitLayer<L, R, O> {
+impl<L, K, R, O> RateLimitLayer<L, K, R, O> {
     /// Whose quota a request counts against. Default: inbound the [peer](ClientIp::peer), outbound
     /// [one for all](Global).
-    pub fn key(mut self, key: impl RequestKey + Send + Sync + 'static) -> Self {
-        self.settings.rules.key = Arc::new(key);
-        self
+    pub fn key<K2: RequestKey>(self, key: K2) -> RateLimitLayer<L, K2, R, O> {
+        let Self { limiter, settings, .. } = self;
+        RateLimitLayer { limiter, key: Arc::new(key), settings }
     }
 
     /// What happens to requests without a key. Default: [`MissingKey::Share`].
@@ -127,7 +132,7 @@ impl<L, R, O> RateLimitLayer<L, R, O> {
 }
 
 /// What is done about a request that has no quota left.
-impl<L, R, O> RateLimitLayer<L, R, O> {
+impl<L, K, R, O> RateLimitLayer<L, K, R, O> {
     /// Refuses it at once. The default inbound.
     pub fn reject(mut self) -> Self {
         self.settings.rules.wait = None;
@@ -214,7 +219,7 @@ impl<L, R, O> RateLimitLayer<L, R, O> {
 }
 
 /// What is said about it.
-impl<L, R, O> RateLimitLayer<L, R, O> {
+impl<L, K, R, O> RateLimitLayer<L, K, R, O> {
     /// Puts `RateLimit` and `RateLimit-Policy` on every answer, unless the inner service has put some
     /// there. Default: only on those to requests that are refused.
     pub const fn headers(mut self) -> Self {
@@ -223,13 +228,13 @@ impl<L, R, O> RateLimitLayer<L, R, O> {
     }
 
     /// Answers requests that are refused by `respond`. Default: [`Standard`].
-    pub fn responder<R2>(self, respond: R2) -> RateLimitLayer<L, R2, O> {
-        let Self { limiter, settings: Settings { rules, observer, .. } } = self;
-        RateLimitLayer { limiter, settings: Settings { rules, respond, observer } }
+    pub fn responder<R2>(self, respond: R2) -> RateLimitLayer<L, K, R2, O> {
+        let Self { limiter, key, settings: Settings { rules, observer, .. } } = self;
+        RateLimitLayer { limiter, key, settings: Settings { rules, respond, observer } }
     }
 
     /// Answers requests that are refused with what `respond` makes of them.
-    pub fn respond_with<B, F>(self, respond: F) -> RateLimitLayer<L, RespondWith<F>, O>
+    pub fn respond_with<B, F>(self, respond: F) -> RateLimitLayer<L, K, RespondWith<F>, O>
     where
         F: Fn(&Denied, &Head<'_>) -> Response<B>,
     {
@@ -244,13 +249,13 @@ impl<L, R, O> RateLimitLayer<L, R, O> {
     }
 
     /// Is told what happens.
-    pub fn observer<O2>(self, observer: O2) -> RateLimitLayer<L, R, O2> {
-        let Self { limiter, settings: Settings { rules, respond, .. } } = self;
-        RateLimitLayer { limiter, settings: Settings { rules, respond, observer } }
+    pub fn observer<O2>(self, observer: O2) -> RateLimitLayer<L, K, R, O2> {
+        let Self { limiter, key, settings: Settings { rules, respond, .. } } = self;
+        RateLimitLayer { limiter, key, settings: Settings { rules, respond, observer } }
     }
 }
 
-impl<L, O> RateLimitLayer<L, Standard, O> {
+impl<L, K, O> RateLimitLayer<L, K, Standard, O> {
     /// Sheds load: what is refused is answered with 503, as by a server with too much to do.
     /// Default: 429, as by one whose client asks too much.
     pub const fn shed(mut self) -> Self {
@@ -273,10 +278,28 @@ impl<L, O> RateLimitLayer<L, Standard, O> {
     }
 }
 
-impl<S, L: Limiter, R: Clone, O: Clone> Layer<S> for RateLimitLayer<L, R, O> {
-    type Service = RateLimit<S, L, R, O>;
+impl<S, L: Limiter, K, R: Clone, O: Clone> Layer<S> for RateLimitLayer<L, K, R, O> {
+    type Service = RateLimit<S, L, K, R, O>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimit::new(inner, self.limiter.clone(), Arc::new(self.settings.clone()))
+        let settings = Arc::new(self.settings.clone());
+        RateLimit::new(inner, self.limiter.clone(), Arc::clone(&self.key), settings)
+    }
+}
+
+impl<L: Clone, K, R: Clone, O: Clone> Clone for RateLimitLayer<L, K, R, O> {
+    fn clone(&self) -> Self {
+        let (limiter, key) = (self.limiter.clone(), Arc::clone(&self.key));
+        Self { limiter, key, settings: self.settings.clone() }
+    }
+}
+
+impl<L: fmt::Debug, K, R: fmt::Debug, O> fmt::Debug for RateLimitLayer<L, K, R, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitLayer")
+            .field("limiter", &self.limiter)
+            .field("rules", &self.settings.rules)
+            .field("respond", &self.settings.respond)
+            .finish_non_exhaustive()
     }
 }

@@ -103,7 +103,7 @@
 //! - **Answers** by the book ([`Standard`]), to gRPC clients by theirs, or
 //!   [as you say](RateLimitLayer::respond_with).
 //! - **Learns** from an upstream ([`Learn`]): a pause when it says so, less when it says that less is
-//!   left, never more.
+//!   left or that it allows less, never more.
 //!
 //! Two more layers have a module each: [`concurrency`] limits how many calls are under way, and
 //! [`throttle`] spares a side that mostly says that it is busy.
@@ -145,6 +145,7 @@ mod observer;
 #[cfg(feature = "openai")]
 mod openai;
 pub mod overload;
+mod policies;
 mod policy;
 mod problem;
 mod quota;
@@ -172,7 +173,9 @@ pub use self::{
     },
     layer::RateLimitLayer,
     learn::Learn,
-    limiter::{Ask, Denied, DeniedKind, Lesson, Limiter, Snapshot, Standing, Ticket, Tier, Wait},
+    limiter::{
+        Allowance, Ask, Denied, DeniedKind, Lesson, Limiter, Snapshot, Standing, Ticket, Tier, Wait,
+    },
     local::Local,
     observer::Observer,
     policy::{IntoPolicy, Policy},

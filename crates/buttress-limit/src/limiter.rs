@@ -20,6 +20,12 @@ pub trait Limiter: Clone {
     /// A denial charges nothing, and keeps no state.
     fn try_acquire(&self, ask: &Ask) -> Option<Result<Ticket, Denied>>;
 
+    /// Decides as [`try_acquire`](Self::try_acquire) does, about a request that stays at what it is
+    /// charged: it needs no ticket.
+    fn pass(&self, ask: &Ask) -> Option<Result<(), Denied>> {
+        self.try_acquire(ask).map(|decided| decided.map(drop))
+    }
+
     /// Decides, and waits in line for as long as `wait` allows. Without `wait` it does whatever I/O
     /// the decision needs, and no more.
     ///
@@ -159,6 +165,30 @@ pub enum Lesson {
     Pause(Duration),
     /// It has so much of a unit left for the key.
     Remaining(Unit, u64),
+    /// It allows the key so much of a unit in so much time.
+    Limit(Allowance),
+}
+
+/// What an upstream says that it allows a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Allowance {
+    /// What is counted.
+    pub unit: Unit,
+    /// How much of it.
+    pub amount: u64,
+    /// In how much time.
+    pub per: Duration,
+    /// How long that is to be believed, unless it is said again.
+    pub lasts: Duration,
+}
+
+impl Allowance {
+    /// So much of a unit in so much time, to be believed for so long.
+    #[must_use]
+    pub const fn new(unit: Unit, amount: u64, per: Duration, lasts: Duration) -> Self {
+        Self { unit, amount, per, lasts }
+    }
 }
 
 /// Why a request was not admitted.
@@ -221,6 +251,15 @@ impl Denied {
     #[must_use]
     pub const fn new(kind: DeniedKind, retry_after: Option<Duration>) -> Self {
         Self { kind, retry_after, snapshot: None }
+    }
+
+    #[inline]
+    pub(crate) const fn at(
+        kind: DeniedKind,
+        retry_after: Option<Duration>,
+        snapshot: Snapshot,
+    ) -> Self {
+        Self { kind, retry_after, snapshot: Some(snapshot) }
     }
 
     /// The same with what the windows held.

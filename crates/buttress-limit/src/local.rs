@@ -224,7 +224,9 @@ impl Shared {
     #[inline]
     pub(crate) fn shard(&self, spread: u64) -> MutexGuard<'_, Shard> {
         let mask = self.shards.len() - 1;
-        lock(&self.shards[usize::try_from(spread >> 20).unwrap_or(0) & mask])
+        // Neither the lower bits, which choose the bucket, nor the upper ones, which tell keys apart
+        // in it.
+        lock(&self.shards[usize::try_from(spread >> 32).unwrap_or(0) & mask])
     }
 
     pub(crate) fn may_wait(&self) -> bool {
@@ -247,6 +249,13 @@ impl Limiter for Local {
         let now = self.shared.clock.now();
         let decided = self.shared.shard(spread).decide(ask, spread, now);
         Some(decided.map(|mark| Ticket::marked(*ask, mark)))
+    }
+
+    #[inline]
+    fn pass(&self, ask: &Ask) -> Option<Result<(), Denied>> {
+        let spread = self.shared.spread(ask.key);
+        let now = self.shared.clock.now();
+        Some(self.shared.shard(spread).pass(ask, spread, now))
     }
 
     fn acquire(&self, ask: Ask, wait: Option<Wait>) -> Acquire {

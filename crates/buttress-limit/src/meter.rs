@@ -144,6 +144,10 @@ impl Every {
     pub(crate) const fn new(nanos: u64) -> Option<Self> {
         if nanos == 0 { None } else { Some(Self(nanos)) }
     }
+
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
 }
 
 /// The TAT of one window of one key, while its shard is locked. This is governor's key.

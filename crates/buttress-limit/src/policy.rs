@@ -85,6 +85,13 @@ impl Policy {
         self.0.bursts
     }
 
+    /// The same with smaller amounts, one for each quota; `None` if that is no policy.
+    pub(crate) fn lowered(&self, amounts: impl Fn(&Quota) -> u32) -> Option<Self> {
+        let quotas: Option<Vec<_>> =
+            self.quotas().iter().map(|quota| quota.lowered(amounts(quota))).collect();
+        Self::new(quotas?).ok()
+    }
+
     pub(crate) fn meters(&self) -> &[Meter] {
         &self.0.meters
     }

@@ -44,6 +44,8 @@ pub struct Quota {
     per: u64,
     burst: Option<u32>,
     strict: bool,
+    /// The least time in which one unit comes back, if that is longer than amount and time have it.
+    slowest: u64,
 }
 
 impl Quota {
@@ -68,7 +70,8 @@ impl Quota {
             return Err(wrong("the time must be shorter than nine years"));
         }
         let name = format!("{}{}", prefix(unit), period(per)).into();
-        let quota = Self { name, unit, amount: short, per: length, burst: None, strict: false };
+        let (burst, strict, slowest) = (None, false, 0);
+        let quota = Self { name, unit, amount: short, per: length, burst, strict, slowest };
         quota.check()
     }
 
@@ -200,6 +203,27 @@ impl Quota {
         self.burst.unwrap_or(default).max(1)
     }
 
+    /// The same with a smaller amount, for a while; `None` if it cannot be had.
+    ///
+    /// A key goes to and fro between the two with as large a part of its burst spent as it has. So
+    /// that no window sees more of the larger amount thereby, the burst of the smaller one is not
+    /// larger and takes no less time to come back.
+    pub(crate) fn lowered(&self, amount: u32) -> Option<Self> {
+        if amount >= self.amount {
+            return Some(self.clone());
+        }
+        let (every, burst) = self.terms().ok()?;
+        let (burst, strict) = (u64::from(burst.get()), u64::from(self.strict));
+        let room = u128::from(every.get()) * u128::from(burst);
+        let part = burst * (u64::from(amount) + strict);
+        let most = if self.strict { amount } else { u32::MAX - 1 };
+        let part = u32::try_from(part.div_ceil(u64::from(self.amount) + strict)).ok()?;
+        let part = part.min(most).max(1);
+        let slowest = u64::try_from(room.div_ceil(u128::from(part))).ok()?;
+        let lowered = Self { amount, burst: Some(part), slowest, ..self.clone() };
+        lowered.check().ok()
+    }
+
     pub(crate) fn meter(&self) -> Result<Meter, SettingError> {
         let (every, burst) = self.terms()?;
         Ok(Meter::new(self.unit, every, burst, self.slack()))
@@ -235,6 +259,7 @@ impl Quota {
         if rounding * 1_000 > u128::from(length) {
             return wrong("quota", "so fast that nanoseconds cannot tell it to a thousandth");
         }
+        let every = every.max(self.slowest);
         if u128::from(every) * u128::from(burst) > u128::from(LONGEST) {
             return wrong("quota.burst", "it takes longer than 36 years to come back");
         }

@@ -8,7 +8,6 @@ use crate::{
     cost::Cost,
     head::Head,
     key::Key,
-    keys::RequestKey,
     learn::Learn,
     limiter::{Ask, Tier, Wait},
     settle::Settle,
@@ -31,7 +30,6 @@ pub enum MissingKey {
 
 #[derive(Clone)]
 pub(crate) struct Rules {
-    pub(crate) key: Arc<dyn RequestKey + Send + Sync>,
     pub(crate) missing: MissingKey,
     pub(crate) exempt: Option<Of<bool>>,
     pub(crate) cost: Option<Of<Cost>>,
@@ -49,17 +47,15 @@ pub(crate) struct Rules {
     pub(crate) marked: bool,
 }
 
-/// What the rules say of a request.
-pub(crate) enum Question {
+/// Why no quota is asked about a request.
+pub(crate) enum Keyless {
     Exempt,
-    Keyless(StatusCode),
-    Ask(Ask),
+    Refused(StatusCode),
 }
 
 impl Rules {
-    pub(crate) fn new(key: impl RequestKey + Send + Sync + 'static) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            key: Arc::new(key),
             missing: MissingKey::default(),
             exempt: None,
             cost: None,
@@ -78,25 +74,48 @@ impl Rules {
         }
     }
 
+    /// Whether a request is not limited at all.
+    pub(crate) fn exempts(&self, head: &Head<'_>) -> bool {
+        self.exempt.as_ref().is_some_and(|exempt| exempt(head))
+    }
+
+    /// The key that counts for a request with this one, or without.
     #[inline]
-    pub(crate) fn question(&self, head: &Head<'_>) -> Question {
-        if self.exempt.as_ref().is_some_and(|exempt| exempt(head)) {
-            return Question::Exempt;
+    pub(crate) const fn key_or(&self, key: Option<Key>) -> Result<Key, Keyless> {
+        match (key, self.missing) {
+            (Some(key), _) => Ok(key),
+            (None, MissingKey::Share) => Ok(Key::MISSING),
+            (None, MissingKey::Exempt) => Err(Keyless::Exempt),
+            (None, MissingKey::Status(status)) => Err(Keyless::Refused(status)),
         }
-        let key = match (self.key.key(head), self.missing) {
-            (Some(key), _) => key,
-            (None, MissingKey::Share) => Key::MISSING,
-            (None, MissingKey::Exempt) => return Question::Exempt,
-            (None, MissingKey::Status(status)) => return Question::Keyless(status),
-        };
-        let mut cost = self.cost.as_ref().map_or(Cost::request(), |cost| cost(head));
+    }
+
+    /// Asks what a request costs and the like.
+    pub(crate) fn refine(&self, ask: &mut Ask, head: &Head<'_>) {
+        if let Some(cost) = &self.cost {
+            ask.cost = cost(head);
+        }
         if let Some(most) = &self.most {
-            cost = cost.at_most(most);
+            ask.cost = ask.cost.at_most(most);
         }
-        let tier = self.tier.as_ref().map_or(Tier::FIRST, |tier| tier(head));
-        let spare = self.spare.as_ref().filter(|(_, critical)| !critical(head));
-        let spare = spare.map_or(0, |(percent, _)| *percent);
-        Question::Ask(Ask::new(key, cost).tier(tier).spare(spare))
+        if let Some(tier) = &self.tier {
+            ask.tier = tier(head);
+        }
+        if let Some((percent, critical)) = &self.spare
+            && !critical(head)
+        {
+            ask.spare = *percent;
+        }
+    }
+
+    /// Whether nothing is asked about a request but its key, and nothing is left to be done when its
+    /// answer is there.
+    pub(crate) const fn are_plain(&self) -> bool {
+        let refined = self.cost.is_some()
+            || self.most.is_some()
+            || self.tier.is_some()
+            || self.spare.is_some();
+        self.exempt.is_none() && !refined && !self.follows_up()
     }
 
     /// How long this request may wait.

@@ -4,23 +4,26 @@ use std::{
     fmt, mem,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use tower_service::Service;
 
 use crate::{
     answer::{Respond, keyless},
     body::ResponseBody,
+    cost::Cost,
     follow::Follow,
     future::{Held, ResponseFuture},
     head::Head,
+    keys::RequestKey,
     layer::Settings,
-    limiter::{Ask, Limiter},
+    limiter::{Ask, Denied, Limiter, Ticket},
     observer::Observer,
-    rules::Question,
+    rules::Keyless,
 };
 
 /// Lets a request pass if its key's quota allows it. Made by
@@ -28,18 +31,23 @@ use crate::{
 ///
 /// Where requests may wait it is always ready, and asks the inner service to become ready once a
 /// request is admitted.
-pub struct RateLimit<S, L, R, O> {
+pub struct RateLimit<S, L, K, R, O> {
     inner: S,
     limiter: L,
+    key: Arc<K>,
     settings: Arc<Settings<R, O>>,
     /// Whether the inner service is asked to become ready only when a request is admitted.
     lazy: bool,
+    /// Whether nothing is asked about a request but its key, and nothing is left to be done once it
+    /// is admitted.
+    plain: bool,
 }
 
-impl<S, L: Limiter, R, O> RateLimit<S, L, R, O> {
-    pub(crate) fn new(inner: S, limiter: L, settings: Arc<Settings<R, O>>) -> Self {
+impl<S, L: Limiter, K, R, O> RateLimit<S, L, K, R, O> {
+    pub(crate) fn new(inner: S, limiter: L, key: Arc<K>, settings: Arc<Settings<R, O>>) -> Self {
         let lazy = settings.rules.wait.is_some() || !limiter.decides_at_once();
-        Self { inner, limiter, settings, lazy }
+        let plain = !lazy && settings.rules.are_plain();
+        Self { inner, limiter, key, settings, lazy, plain }
     }
 
     /// The limiter that decides.
@@ -49,18 +57,20 @@ impl<S, L: Limiter, R, O> RateLimit<S, L, R, O> {
     }
 }
 
-impl<S: Clone, L: Clone, R, O> Clone for RateLimit<S, L, R, O> {
+impl<S: Clone, L: Clone, K, R, O> Clone for RateLimit<S, L, K, R, O> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
             limiter: self.limiter.clone(),
+            key: Arc::clone(&self.key),
             settings: Arc::clone(&self.settings),
             lazy: self.lazy,
+            plain: self.plain,
         }
     }
 }
 
-impl<S: fmt::Debug, L: fmt::Debug, R, O> fmt::Debug for RateLimit<S, L, R, O> {
+impl<S: fmt::Debug, L: fmt::Debug, K, R, O> fmt::Debug for RateLimit<S, L, K, R, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimit")
             .field("inner", &self.inner)
@@ -69,10 +79,11 @@ impl<S: fmt::Debug, L: fmt::Debug, R, O> fmt::Debug for RateLimit<S, L, R, O> {
     }
 }
 
-impl<S, L, R, O, B, RB> Service<Request<B>> for RateLimit<S, L, R, O>
+impl<S, L, K, R, O, B, RB> Service<Request<B>> for RateLimit<S, L, K, R, O>
 where
     S: Service<Request<B>, Response = Response<RB>> + Clone,
     L: Limiter + Send + Sync + 'static,
+    K: RequestKey,
     R: Respond<RB>,
     O: Observer + Send + Sync + 'static,
     RB: Body,
@@ -90,34 +101,126 @@ where
         Poll::Ready(Ok(()))
     }
 
-    #[inline]
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let head = Head::of(&request);
-        let ask = match self.settings.rules.question(&head) {
-            Question::Exempt if self.lazy => return self.hold(request, None),
-            Question::Exempt => return ResponseFuture::called(self.inner.call(request), None),
-            Question::Keyless(status) => return ResponseFuture::answered(keyless(status, &head)),
-            Question::Ask(ask) => ask,
-        };
-        if self.lazy {
-            return self.hold(request, Some(ask));
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let key = if self.plain { self.key.at_hand(&Head::of(&request)) } else { None };
+        let Some(key) = key else { return self.examine(request) };
+        match self.pass(Ask::new(key, Cost::request())) {
+            Verdict::Pass => ResponseFuture::called(self.inner.call(request), None),
+            verdict => self.carry_out(verdict, request),
         }
-        let follow = match self.limiter.try_acquire(&ask) {
+    }
+}
+
+/// What is to be done with a request.
+enum Verdict {
+    /// It passes, and nothing is left to be done.
+    Pass,
+    Keyless(StatusCode),
+    /// The future goes on with it.
+    Hold(Option<Ask>),
+    Admitted(Ask, Ticket),
+    Denied(Ask, Denied),
+}
+
+impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
+    #[inline]
+    fn pass(&self, ask: Ask) -> Verdict {
+        match self.limiter.pass(&ask) {
+            Some(Ok(())) => {
+                self.settings.observer.admitted(ask.key, &ask.cost, Duration::ZERO);
+                Verdict::Pass
+            }
+            Some(Err(denied)) => Verdict::Denied(ask, denied),
+            None => Verdict::Hold(Some(ask)),
+        }
+    }
+
+    /// The call of a request about which there is more to be asked than its key. It stands apart
+    /// because what looks at a request by reference makes the compiler copy it.
+    #[inline(never)]
+    fn examine<B, RB>(
+        &mut self,
+        request: Request<B>,
+    ) -> ResponseFuture<S, B, RB, L, R, O, S::Future>
+    where
+        S: Service<Request<B>, Response = Response<RB>> + Clone,
+        L: Send + Sync + 'static,
+        R: Respond<RB>,
+        O: Send + Sync + 'static,
+    {
+        match self.judge_all(&request) {
+            Verdict::Pass => ResponseFuture::called(self.inner.call(request), None),
+            verdict => self.carry_out(verdict, request),
+        }
+    }
+
+    /// Asks whatever there is to be asked about a request.
+    fn judge_all<B>(&self, request: &Request<B>) -> Verdict {
+        let rules = &self.settings.rules;
+        let head = Head::of(request);
+        let keyed = if rules.exempts(&head) {
+            Err(Keyless::Exempt)
+        } else {
+            rules.key_or(self.key.key(&head))
+        };
+        let key = match keyed {
+            Ok(key) => key,
+            Err(Keyless::Exempt) if !self.lazy => return Verdict::Pass,
+            Err(Keyless::Exempt) => return Verdict::Hold(None),
+            Err(Keyless::Refused(status)) => return Verdict::Keyless(status),
+        };
+        let mut ask = Ask::new(key, Cost::request());
+        rules.refine(&mut ask, &head);
+        if self.lazy {
+            return Verdict::Hold(Some(ask));
+        }
+        if !rules.follows_up() {
+            return self.pass(ask);
+        }
+        match self.limiter.try_acquire(&ask) {
             Some(Ok(ticket)) => {
-                self.settings.observer.admitted(ask.key, &ask.cost, std::time::Duration::ZERO);
+                self.settings.observer.admitted(ask.key, &ask.cost, Duration::ZERO);
+                Verdict::Admitted(ask, ticket)
+            }
+            Some(Err(denied)) => Verdict::Denied(ask, denied),
+            None => Verdict::Hold(Some(ask)),
+        }
+    }
+
+    /// What has a body of its own, so that the common path is a short one.
+    #[inline(never)]
+    fn carry_out<B, RB>(
+        &mut self,
+        verdict: Verdict,
+        mut request: Request<B>,
+    ) -> ResponseFuture<S, B, RB, L, R, O, S::Future>
+    where
+        S: Service<Request<B>, Response = Response<RB>> + Clone,
+        L: Send + Sync + 'static,
+        R: Respond<RB>,
+        O: Send + Sync + 'static,
+    {
+        let follow = match verdict {
+            Verdict::Pass => None,
+            Verdict::Hold(ask) => return self.hold(request, ask),
+            Verdict::Keyless(status) => {
+                return ResponseFuture::answered(keyless(status, &Head::of(&request)));
+            }
+            Verdict::Admitted(ask, ticket) => {
                 Follow::up(&self.limiter, &self.settings, ask, Some(ticket), &mut request)
             }
-            Some(Err(denied)) => match self.settings.refuse(&ask, denied, &head) {
-                Some(response) => return ResponseFuture::answered(response),
-                None => Follow::up(&self.limiter, &self.settings, ask, None, &mut request),
-            },
-            None => return self.hold(request, Some(ask)),
+            Verdict::Denied(ask, denied) => {
+                match self.settings.refuse(&ask, denied, &Head::of(&request)) {
+                    Some(response) => return ResponseFuture::answered(response),
+                    None => Follow::up(&self.limiter, &self.settings, ask, None, &mut request),
+                }
+            }
         };
         ResponseFuture::called(self.inner.call(request), follow)
     }
 }
 
-impl<S: Clone, L: Limiter, R, O: Observer> RateLimit<S, L, R, O> {
+impl<S: Clone, L: Limiter, K, R, O: Observer> RateLimit<S, L, K, R, O> {
     /// The call goes on in the future, with the instance that may be ready.
     #[cold]
     fn hold<B, RB, F>(

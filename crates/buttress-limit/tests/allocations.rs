@@ -37,7 +37,7 @@ impl Service<Request<Empty<Bytes>>> for Bare {
     }
 }
 
-fn call(layer: &RateLimitLayer) -> (u64, u16) {
+fn call(layer: &RateLimitLayer<Local, Global>) -> (u64, u16) {
     let mut service = layer.layer(Bare);
     let request = Request::new(Empty::new());
     let mut status = 0;

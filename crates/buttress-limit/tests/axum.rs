@@ -10,7 +10,7 @@ use axum::{
     body::Body,
     routing::{get, post},
 };
-use buttress_limit::{ClientIp, Global, Local, PathTemplate, Quota, RateLimitLayer};
+use buttress_limit::{ClientIp, Global, Local, PathTemplate, Quota, RateLimitLayer, RequestKey};
 use http::Request;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,7 +18,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-fn router(layer: RateLimitLayer) -> Router {
+fn router<K: RequestKey + Send + Sync + 'static>(layer: RateLimitLayer<Local, K>) -> Router {
     Router::new()
         .route("/a", get(|| async { "a" }).post(|| async { "posted" }))
         .route("/b/{id}", get(|| async { "b" }))

@@ -14,7 +14,7 @@ use std::{
 };
 
 use buttress_limit::{
-    Ask, Bill, Cost, Denied, Key, Limiter, Local, Observer, Quota, RateLimitLayer,
+    Ask, Bill, Cost, Denied, Global, Key, Limiter, Local, Observer, Quota, RateLimitLayer,
 };
 use buttress_testkit::{Planted, Replies, Strict};
 use common::{Text, admitted, get, per, server};
@@ -51,7 +51,7 @@ async fn readiness_costs_nothing() {
     for layer in [
         RateLimitLayer::outbound(limiter.clone()),
         RateLimitLayer::outbound(limiter.clone()).reject(),
-        RateLimitLayer::inbound(limiter.clone()),
+        RateLimitLayer::inbound(limiter.clone()).key(Global::new()),
     ] {
         for _ in 0..100 {
             let mut service = layer.layer(server().0);

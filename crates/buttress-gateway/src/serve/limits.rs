@@ -4,8 +4,8 @@ use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use buttress::limit::{
     self, Answer as LimitAnswer, Ask, ClientIp, Cost, Credential, Denied, DeniedKind, Estimate,
-    Head, Key, Limiter, Local, PeerAddr, Policy, Quota, RateLimitLayer, RequestKey, Respond,
-    SettingError, Standard, UsageSettle,
+    Global, Head, Key, Limiter, Local, PeerAddr, Policy, Quota, RateLimitLayer, RequestKey,
+    Respond, SettingError, Standard, UsageSettle,
 };
 use bytes::Bytes;
 use clap::{Args, ValueEnum, builder::FalseyValueParser, value_parser};
@@ -57,7 +57,8 @@ pub struct Limits {
     )]
     pub trusted_proxies: Vec<String>,
 
-    /// Requests that the upstreams are sent in a minute at most; the next ones wait in line
+    /// Requests that the upstreams are sent in a minute at most; the next ones wait in line. Fewer
+    /// for a while where a single upstream says by its headers that it allows less
     #[arg(
         long,
         value_name = "N",
@@ -210,7 +211,7 @@ impl fmt::Debug for Inbound {
 }
 
 /// The layer that holds back what the upstreams are sent. Without a limit everything passes.
-pub(crate) type Outbound = RateLimitLayer<Local, Refusal>;
+pub(crate) type Outbound = RateLimitLayer<Local, Global, Refusal>;
 
 /// Where there are several upstreams, what one of them says of its quota holds nobody back: the
 /// balancer spares that one.
@@ -231,7 +232,7 @@ pub(crate) fn outbound(limits: &Limits, upstreams: usize) -> Result<Outbound, Er
     let setting = flag("--upstream-rpm");
     if quotas.is_empty() {
         let unused = Quota::per_second(1).and_then(Local::new).map_err(setting)?;
-        return Ok(RateLimitLayer::inbound(unused).exempt(|_| true).responder(Refusal));
+        return Ok(RateLimitLayer::outbound(unused).reject().exempt(|_| true).responder(Refusal));
     }
     let policy = Policy::new(quotas).map_err(&setting)?;
     let (most, estimate) = (policy.most(), Estimate::new());

@@ -16,7 +16,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Empty;
 use tokio::runtime::Runtime;
-use tower::{Layer, Service, ServiceExt, buffer::Buffer, limit::RateLimit as TowerRateLimit};
+use tower::{
+    Layer, Service, ServiceExt,
+    buffer::Buffer,
+    limit::{ConcurrencyLimit, RateLimit as TowerRateLimit},
+};
 
 use crate::{
     judge, over,
@@ -58,6 +62,7 @@ fn call<S: Service<Get>>(service: &mut S, request: Get) -> Result<S::Response, S
 
 const BARE: &str = "bare service";
 const ADMIT: &str = "admitted";
+const GLOBAL: &str = "admitted, one key for all";
 const SAID: &str = "admitted, with headers";
 const DENY: &str = "denied";
 
@@ -75,6 +80,8 @@ pub(crate) fn run(count: u32) -> io::Result<bool> {
     let mut waits = RateLimitLayer::inbound(generous().map_err(refused)?);
     waits = waits.wait(Duration::from_secs(1));
     let mut waits = waits.layer(Answers);
+    // A layer with next to nothing to do: what passing a request and its answer on costs alone.
+    let mut tower = ConcurrencyLimit::new(Answers, 1_000);
     let mut deny = RateLimitLayer::inbound(spent).layer(Answers);
     for number in 0..count {
         for service in [&mut admit, &mut said, &mut waits, &mut deny] {
@@ -89,9 +96,10 @@ pub(crate) fn run(count: u32) -> io::Result<bool> {
         .case_with(BARE, request(), |request| call(&mut Answers, request))
         .case_with(ADMIT, request(), move |request| call(&mut admit, request))
         .case_with("exempt", request(), move |request| call(&mut exempt, request))
-        .case_with("admitted, one key for all", request(), move |r| call(&mut global, r))
+        .case_with(GLOBAL, request(), move |r| call(&mut global, r))
         .case_with(SAID, request(), move |request| call(&mut said, request))
         .case_with("admitted, where others may wait", request(), move |r| call(&mut waits, r))
+        .case_with("tower ConcurrencyLimit", request(), move |request| call(&mut tower, request))
         .case_with(DENY, request(), move |request| call(&mut deny, request))
         .baseline(BARE)
         .calls(500)
@@ -99,6 +107,7 @@ pub(crate) fn run(count: u32) -> io::Result<bool> {
         .run()?;
     let most = if count == 1 { 60.0 } else { 180.0 };
     let mut met = judge("admitted over bare", over(&summary, ADMIT, BARE), most, "ns")?;
+    met &= judge("one key for all over bare", over(&summary, GLOBAL, BARE), most, "ns")?;
     met &= judge("denied over bare", over(&summary, DENY, BARE), 1_000.0, "ns")?;
     // A denial says what is left and when to come back. So does an admission, if it is to: then they
     // are to be compared, but what callers flood a server with is the plain one.

@@ -36,6 +36,9 @@ pub(crate) fn refused(error: SettingError) -> io::Error {
     io::Error::other(error)
 }
 
+const ADMIT: &str = "Local";
+const DENY: &str = "Local, denied";
+
 fn three() -> Result<Policy, SettingError> {
     let burst = u64::from(u32::MAX) - 1;
     Policy::new([
@@ -49,28 +52,43 @@ pub(crate) fn run() -> io::Result<bool> {
     let mut met = true;
     for count in [1, 100_000] {
         let local = || Local::new(generous()?)?.max_keys(200_000);
+        // A limiter of its own for each case, so that none finds its keys in the cache.
         let (ours, theirs) = (local().map_err(refused)?, governor());
+        let passed = local().map_err(refused)?;
+        let spent = Local::new(Quota::per_day(1).map_err(refused)?).map_err(refused)?;
+        let spent = spent.max_keys(200_000).map_err(refused)?;
         let many = Local::new(three().map_err(refused)?).and_then(|many| many.max_keys(200_000));
         let many = many.map_err(refused)?;
         for number in 0..count {
             let _ = ours.try_acquire(&Ask::new(key(number), Cost::request()));
+            let _ = passed.pass(&Ask::new(key(number), Cost::request()));
             let _ = many.try_acquire(&Ask::new(key(number), Cost::request()));
             let _ = theirs.check_key(&address(number));
+            let _ = spent.pass(&Ask::new(key(number), Cost::request()));
         }
-        let (mut a, mut b, mut c, mut d) =
-            (wander(count), wander(count), wander(count), wander(count));
+        let [mut a, mut b, mut c, mut d, mut e, mut f] = [(); 6].map(|()| wander(count));
         let summary = Bench::new(format!("the decision alone: {count} keys"))
             .case("a key", move || black_box(key(a())))
             .case("governor, keyed", move || theirs.check_key(&address(b())).is_ok())
-            .case("Local", move || decide(&ours, c()))
+            .case(ADMIT, move || pass(&passed, c()))
+            .case(DENY, move || pass(&spent, e()))
+            .case("Local, with a ticket", move || decide(&ours, f()))
             .case("Local, three windows at once", move || decide(&many, d()))
             .baseline("a key")
             .rounds(300)
             .run()?;
         let most = if count == 1 { 60.0 } else { 180.0 };
-        met &= judge("Local over a key", over(&summary, "Local", "a key"), most, "ns")?;
+        met &= judge("Local over a key", over(&summary, ADMIT, "a key"), most, "ns")?;
+        if let (Some(admit), Some(deny)) = (summary.case(ADMIT), summary.case(DENY)) {
+            let times = summary.is_timed().then(|| deny.min() / admit.min());
+            met &= judge("a denial, in admissions", times, 2.0, "times")?;
+        }
     }
     Ok(met)
+}
+
+fn pass(local: &Local, number: u32) -> bool {
+    matches!(local.pass(&Ask::new(key(number), Cost::request())), Some(Ok(())))
 }
 
 fn decide(local: &Local, number: u32) -> bool {

@@ -42,7 +42,7 @@ impl PeerAddr {
 /// IPv6 addresses of one /64 are one client, and an IPv4 address in IPv6 clothes is that address.
 #[derive(Clone)]
 pub struct ClientIp {
-    peer: fn(&Extensions) -> Option<IpAddr>,
+    peer: Option<fn(&Extensions) -> Option<IpAddr>>,
     trusted: Arc<[IpNet]>,
     prefix: u8,
 }
@@ -51,7 +51,7 @@ impl ClientIp {
     /// The peer, whatever any header says.
     #[must_use]
     pub fn peer() -> Self {
-        Self { peer, trusted: Arc::default(), prefix: 64 }
+        Self { peer: None, trusted: Arc::default(), prefix: 64 }
     }
 
     /// The client behind proxies in these networks, such as `10.0.0.0/8`, or at these addresses.
@@ -88,17 +88,25 @@ impl ClientIp {
     /// Finds the peer in the extensions of the request in another way.
     #[must_use]
     pub fn peer_from(mut self, peer: fn(&Extensions) -> Option<IpAddr>) -> Self {
-        self.peer = peer;
+        self.peer = Some(peer);
         self
     }
 
     /// The address of the client; `None` if the peer is not known.
+    #[inline]
     #[must_use]
     pub fn address(&self, head: &Head<'_>) -> Option<IpAddr> {
-        let mut address = (self.peer)(head.extensions)?.to_canonical();
-        if !self.trusts(address) {
-            return Some(address);
-        }
+        let address = match self.peer {
+            Some(peer) => peer(head.extensions)?,
+            None => peer(head.extensions)?.ip(),
+        };
+        let address = address.to_canonical();
+        if self.trusts(address) { Some(self.vouched(address, head)) } else { Some(address) }
+    }
+
+    /// The client that trusted proxies vouch for.
+    #[inline(never)]
+    fn vouched(&self, mut address: IpAddr, head: &Head<'_>) -> IpAddr {
         for hop in from_the_right(head.headers).take(HOPS) {
             let Some(before) = hop.and_then(parse_hop) else { break };
             address = before.to_canonical();
@@ -106,7 +114,7 @@ impl ClientIp {
                 break;
             }
         }
-        Some(address)
+        address
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -117,6 +125,14 @@ impl ClientIp {
 impl RequestKey for ClientIp {
     fn key(&self, head: &Head<'_>) -> Option<Key> {
         self.address(head).map(|address| Key::ip(address, self.prefix))
+    }
+
+    #[inline(always)]
+    fn at_hand(&self, head: &Head<'_>) -> Option<Key> {
+        if self.peer.is_some() || !self.trusted.is_empty() {
+            return None;
+        }
+        peer(head.extensions).map(|peer| Key::peer(peer, self.prefix))
     }
 }
 
@@ -129,21 +145,22 @@ impl fmt::Debug for ClientIp {
     }
 }
 
-fn peer(extensions: &Extensions) -> Option<IpAddr> {
+#[inline]
+fn peer(extensions: &Extensions) -> Option<&SocketAddr> {
     if let Some(PeerAddr(address)) = extensions.get() {
-        return Some(address.ip());
+        return Some(address);
     }
-    axum_peer(extensions).or_else(|| extensions.get().map(SocketAddr::ip))
+    axum_peer(extensions).or_else(|| extensions.get())
 }
 
 #[cfg(feature = "axum")]
-fn axum_peer(extensions: &Extensions) -> Option<IpAddr> {
+fn axum_peer(extensions: &Extensions) -> Option<&SocketAddr> {
     let info = extensions.get::<axum::extract::ConnectInfo<SocketAddr>>();
-    info.map(|info| info.0.ip())
+    info.map(|info| &info.0)
 }
 
 #[cfg(not(feature = "axum"))]
-const fn axum_peer(_: &Extensions) -> Option<IpAddr> {
+const fn axum_peer(_: &Extensions) -> Option<&SocketAddr> {
     None
 }
 

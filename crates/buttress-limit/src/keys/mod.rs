@@ -30,6 +30,13 @@ use crate::{head::Head, key::Key};
 pub trait RequestKey {
     /// The key; `None` if the request has none, see [`MissingKey`](crate::MissingKey).
     fn key(&self, head: &Head<'_>) -> Option<Key>;
+
+    /// The key, if it is at hand. Where it is not, [`key`](Self::key) is asked, which has the last
+    /// word; what takes longer to find belongs there, out of the way of what most requests take.
+    #[inline]
+    fn at_hand(&self, head: &Head<'_>) -> Option<Key> {
+        self.key(head)
+    }
 }
 
 impl<F: Fn(&Head<'_>) -> Option<Key>> RequestKey for F {

@@ -16,6 +16,13 @@ pub(super) fn take(policy: &Policy, tats: &mut [u64], now: u64, ask: &Ask) -> bo
     if ask.spare > 0 && !leaves_enough(meters, tats, now, ask) {
         return false;
     }
+    if let ([meter], [tat]) = (meters, &mut *tats) {
+        return meter.take(tat, now, ask.cost.of(meter.unit()));
+    }
+    take_all(meters, tats, now, ask)
+}
+
+fn take_all(meters: &[Meter], tats: &mut [u64], now: u64, ask: &Ask) -> bool {
     let mut before = [0; WINDOWS];
     for (i, (meter, tat)) in meters.iter().zip(tats.iter_mut()).enumerate() {
         before[i] = *tat;
@@ -87,11 +94,11 @@ pub(super) struct Standings<'a> {
 
 impl Standings<'_> {
     pub(super) fn denied(&self, kind: DeniedKind, at: u64) -> Denied {
-        let snapshot = snapshot(self.policy, self.tats, self.now, self.ask);
-        if is_too_large(self.policy, self.ask) {
-            return Denied::new(DeniedKind::CostTooLarge, None).with_snapshot(snapshot);
-        }
         let after = Duration::from_nanos(at.saturating_sub(self.now));
-        Denied::new(kind, Some(after)).with_snapshot(snapshot)
+        let (kind, after) = match is_too_large(self.policy, self.ask) {
+            true => (DeniedKind::CostTooLarge, None),
+            false => (kind, Some(after)),
+        };
+        Denied::at(kind, after, snapshot(self.policy, self.tats, self.now, self.ask))
     }
 }

@@ -2,17 +2,21 @@
 
 use std::{collections::BTreeMap, task::Waker};
 
-use crate::{cost::Cost, cost::Sum};
+use crate::{
+    cost::{Cost, Sum},
+    store::lowered::Lowered,
+};
 
 /// A place in line: when it counts as having come, and a number that no other has.
 pub(crate) type Rank = (u64, u64);
 
-/// What few keys have: waiters, or a pause.
+/// What few keys have: waiters, a pause, or less than was configured.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     waiters: BTreeMap<Rank, Waiter>,
     queued: Sum,
     hold: Hold,
+    lowered: Option<Box<Lowered>>,
 }
 
 #[derive(Debug)]
@@ -79,9 +83,28 @@ impl Line {
         &mut self.hold
     }
 
+    pub(crate) fn lowered(&self) -> Option<&Lowered> {
+        self.lowered.as_deref()
+    }
+
+    pub(crate) const fn lowered_mut(&mut self) -> &mut Option<Box<Lowered>> {
+        &mut self.lowered
+    }
+
+    /// Whether the policy of a lowered key is another one by now.
+    pub(crate) fn is_due(&self, now: u64) -> bool {
+        self.lowered.as_ref().is_some_and(|lowered| lowered.next() <= now)
+    }
+
+    /// When that will be.
+    pub(crate) fn changes(&self) -> u64 {
+        self.lowered.as_ref().map_or(u64::MAX, |lowered| lowered.next())
+    }
+
     /// Whether it says nothing that a key without one does not.
     pub(crate) fn is_idle(&self, now: u64) -> bool {
-        self.waiters.is_empty() && self.hold.is_over(now)
+        let over = self.lowered.as_ref().is_none_or(|lowered| lowered.over() <= now);
+        self.waiters.is_empty() && self.hold.is_over(now) && over
     }
 }
 

@@ -3,15 +3,16 @@
 use std::task::Waker;
 
 use crate::{
-    clock::nanos,
     cost::{Cost, Sum},
     key::Key,
-    limiter::{Ask, Denied, DeniedKind, Lesson, Snapshot, Tier},
+    limiter::{Ask, Denied, DeniedKind, Snapshot, Tier},
     policy::Policy,
     store::{
         asked::{Entered, Placed, Room, Spot, Turn, Waiting},
         judge::{Standings, due, interval, is_too_large, slack, snapshot, take},
+        lowered::Places,
         table::{Entry, FRESH, Mark, Table},
+        terms::Terms,
     },
 };
 
@@ -21,29 +22,79 @@ const SWEEP: (usize, usize) = (4, 32);
 
 #[derive(Debug)]
 pub(crate) struct Shard {
-    tiers: Box<[Policy]>,
-    table: Table,
+    pub(super) tiers: Box<[Policy]>,
+    pub(super) table: Table,
     /// Keys that find the table full share these. Made when the first one does.
-    overflow: Option<Table>,
+    pub(super) overflow: Option<Table>,
     settings: Room,
     seeds: [u64; 2],
+    pub(super) places: Places,
+}
+
+/// What is quickly seen of a request. The numbers are those of its key's entry.
+enum Straight {
+    Fits(usize),
+    Spent(usize),
+    /// There is more to be looked at.
+    No,
 }
 
 impl Shard {
     pub(crate) fn new(tiers: Box<[Policy]>, room: Room, seeds: [u64; 2]) -> Self {
         let table = Table::new(room.stride, seeds);
-        Self { tiers, table, overflow: None, settings: room, seeds }
+        Self { tiers, table, overflow: None, settings: room, seeds, places: Places::default() }
+    }
+
+    /// Decides at once, and notes nothing that a refund would need.
+    #[inline]
+    pub(crate) fn pass(&mut self, ask: &Ask, spread: u64, now: u64) -> Result<(), Denied> {
+        match self.straight(ask, spread, now) {
+            Straight::Fits(_) => Ok(()),
+            Straight::Spent(number) => Err(self.spent(number, ask, now)),
+            Straight::No => self.weigh(ask, spread, now).map(drop),
+        }
     }
 
     /// Decides at once.
     #[inline]
     pub(crate) fn decide(&mut self, ask: &Ask, spread: u64, now: u64) -> Result<Mark, Denied> {
+        match self.straight(ask, spread, now) {
+            Straight::Fits(number) => Ok(self.table.mark(number)),
+            Straight::Spent(number) => Err(self.spent(number, ask, now)),
+            Straight::No => self.weigh(ask, spread, now),
+        }
+    }
+
+    /// What most requests take: their key is known and has nothing about it.
+    #[inline]
+    fn straight(&mut self, ask: &Ask, spread: u64, now: u64) -> Straight {
+        let Some(number) = self.table.find(ask.key, spread) else { return Straight::No };
+        let (entry, tats) = self.table.entry(number);
+        let Some(policy) = self.tiers.get(entry.tier.index()) else { return Straight::No };
+        if entry.line.is_some() || entry.tier != ask.tier {
+            return Straight::No;
+        }
+        if take(policy, tats, now, ask) { Straight::Fits(number) } else { Straight::Spent(number) }
+    }
+
+    #[inline(never)]
+    fn spent(&mut self, number: usize, ask: &Ask, now: u64) -> Denied {
+        let policy = &self.tiers[self.tier(ask.tier)];
+        let tats = &*self.table.entry(number).1;
+        let at = due(policy, tats, now, ask, &Sum::default());
+        Standings { policy, tats, now, ask }.denied(DeniedKind::Quota, at)
+    }
+
+    /// Decides where there is more to be looked at, or to be said.
+    #[cold]
+    fn weigh(&mut self, ask: &Ask, spread: u64, now: u64) -> Result<Mark, Denied> {
         let spot = match self.place(ask, spread, now)? {
             Placed::Free => return Ok(Mark::default()),
             Placed::Taken(spot) => return Ok(self.mark(spot)),
             Placed::At(spot) => spot,
         };
-        let (policy, entry, tats) = self.at(spot, ask.tier, now);
+        let (terms, entry, tats) = self.at(spot, ask.tier, now);
+        let (policy, whole, ask) = (&*terms, ask, &terms.part(ask));
         if let Some(line) = &mut entry.line {
             if line.len() > 0 {
                 let ahead = line.ahead((u64::MAX, u64::MAX));
@@ -55,9 +106,12 @@ impl Shard {
                 return Err(Standings { policy, tats, now, ask }.denied(DeniedKind::Paused, at));
             }
         }
-        if !take(policy, tats, now, ask) {
+        if !terms.take(tats, now, whole) {
             let at = due(policy, tats, now, ask, &Sum::default());
             return Err(Standings { policy, tats, now, ask }.denied(DeniedKind::Quota, at));
+        }
+        if entry.line.as_ref().is_some_and(|line| line.is_idle(now)) {
+            entry.line = None;
         }
         if let Some(line) = &mut entry.line {
             line.hold_mut().passed(now, interval(policy, ask));
@@ -78,13 +132,14 @@ impl Shard {
         if denied.kind() == DeniedKind::CostTooLarge {
             return (Entered::Denied(denied), nowhere);
         }
-        let (policy, entry, tats) = self.at(spot, new.ask.tier, now);
+        let (terms, entry, tats) = self.at(spot, new.ask.tier, now);
+        let (policy, ask) = (&*terms, &terms.part(&new.ask));
         let (held, ahead, waiters) = entry.line.as_ref().map_or_else(Default::default, |line| {
             (line.hold().until(), line.ahead(new.rank), line.len())
         });
-        let at = due(policy, tats, now.max(held), &new.ask, &ahead);
+        let at = due(policy, tats, now.max(held), ask, &ahead);
         let refused = |kind| {
-            let standings = Standings { policy, tats: &*tats, now, ask: &new.ask };
+            let standings = Standings { policy, tats: &*tats, now, ask };
             (Entered::Denied(standings.denied(kind, at)), nowhere)
         };
         if at > new.deadline {
@@ -95,6 +150,7 @@ impl Shard {
         }
         let line = entry.line.get_or_insert_default();
         line.join(new.rank, new.ask.cost, waker.clone());
+        let at = at.min(line.changes());
         (Entered::Queued(line.is_head(new.rank).then_some(at)), spot)
     }
 
@@ -111,7 +167,8 @@ impl Shard {
             // An entry with waiters is not forgotten.
             return (Turn::Denied(Denied::new(DeniedKind::Unavailable, None)), None);
         };
-        let (policy, entry, tats) = self.at(spot, ask.tier, now);
+        let (terms, entry, tats) = self.at(spot, ask.tier, now);
+        let (policy, whole, ask) = (&*terms, ask, &terms.part(ask));
         let line = entry.line.get_or_insert_default();
         if !line.is_head(waiting.rank) {
             let from = now.max(line.hold().until());
@@ -129,7 +186,7 @@ impl Shard {
         let at = due(policy, tats, held, ask, &Sum::default()).max(1);
         if at <= now && !is_too_large(policy, ask) {
             let moment = if now - at <= slack(policy) { at } else { now };
-            if take(policy, tats, moment, ask) {
+            if terms.take(tats, moment, whole) {
                 line.hold_mut().passed(now, interval(policy, ask));
                 line.leave(waiting.rank);
                 let head = line.head();
@@ -143,7 +200,8 @@ impl Shard {
             return (Turn::Denied(standings.denied(DeniedKind::WaitTooLong, at)), line.head());
         }
         line.renew(waiting.rank, waker);
-        (Turn::NotYet(Some(at)), None)
+        // A lowered key gets more at moments of which nobody tells those who wait.
+        (Turn::NotYet(Some(at.min(line.changes()))), None)
     }
 
     /// A request leaves the line. Returns whom to wake.
@@ -155,99 +213,15 @@ impl Shard {
         line.head().filter(|_| was_head)
     }
 
-    /// Charges or refunds the difference. Returns whom to wake.
-    pub(crate) fn settle(
-        &mut self,
-        (ask, mark): (&Ask, &Mark),
-        actual: &Cost,
-        spread: u64,
-        now: u64,
-    ) -> Option<Waker> {
-        let spot = match self.locate(ask.key, spread, now) {
-            Some(spot) => spot,
-            // It was forgotten because every window is full: there is nothing to refund.
-            None if actual.at_most(&ask.cost) == *actual => return None,
-            None => self.make(ask.key, spread, ask.tier, now),
-        };
-        let policy = self.at(spot, ask.tier, now).0.clone();
-        let (table, number) = self.table(spot);
-        for (window, meter) in policy.meters().iter().enumerate() {
-            let (charged, actual) = (ask.cost.of(meter.unit()), actual.of(meter.unit()));
-            match actual.checked_sub(charged) {
-                Some(0) => {}
-                Some(more) => {
-                    let tat = &mut table.entry(number).1[window];
-                    *tat = meter.owe(*tat, now, more);
-                }
-                None => table.refund(number, window, meter.time(charged - actual), mark, now),
-            }
-        }
-        table.entry(number).0.line.as_ref()?.head()
-    }
-
-    /// Pauses or lowers a key. Returns whom to wake: all who wait, who may not want to any longer.
-    pub(crate) fn learn(
-        &mut self,
-        key: Key,
-        tier: Tier,
-        spread: u64,
-        lesson: Lesson,
-        now: u64,
-    ) -> Vec<Waker> {
-        let spot = match self.locate(key, spread, now) {
-            Some(spot) => spot,
-            None => self.make(key, spread, tier, now),
-        };
-        let (policy, entry, tats) = self.at(spot, tier, now);
-        match lesson {
-            Lesson::Pause(pause) => {
-                let line = entry.line.get_or_insert_default();
-                line.hold_mut().pause(now, nanos(pause));
-            }
-            Lesson::Remaining(unit, left) => {
-                let left = u32::try_from(left).unwrap_or(u32::MAX);
-                for (meter, tat) in policy.meters().iter().zip(tats) {
-                    if meter.unit() == unit {
-                        *tat = meter.lower(*tat, now, left);
-                    }
-                }
-            }
-        }
-        entry.line.as_ref().map_or_else(Vec::new, |line| line.all())
-    }
-
     /// What the windows of a key hold.
     pub(crate) fn peek(&mut self, ask: &Ask, spread: u64, now: u64) -> Snapshot {
         match self.locate(ask.key, spread, now) {
             Some(spot) => {
-                let (policy, _, tats) = self.at(spot, ask.tier, now);
-                snapshot(policy, tats, now, ask)
+                let (terms, _, tats) = self.at(spot, ask.tier, now);
+                snapshot(&terms, tats, now, &terms.part(ask))
             }
             None => snapshot(&self.tiers[self.tier(ask.tier)], &FRESH, now, ask),
         }
-    }
-
-    /// Puts another policy in the place of one, and hands each key over with as much of its burst
-    /// spent as it has. Calls `wake` with all who wait.
-    pub(crate) fn reconfigure(
-        &mut self,
-        tier: Tier,
-        policy: &Policy,
-        now: u64,
-        mut wake: impl FnMut(Waker),
-    ) {
-        let Some(before) = self.tiers.get(tier.index()).cloned() else { return };
-        for table in std::iter::once(&mut self.table).chain(&mut self.overflow) {
-            let life = table.life();
-            for (entry, tats) in table.each().filter(|(entry, _)| entry.tier == tier) {
-                convert(tats, &before, policy, now);
-                entry.life = life;
-                if let Some(line) = &entry.line {
-                    line.all().into_iter().for_each(&mut wake);
-                }
-            }
-        }
-        self.tiers[tier.index()] = policy.clone();
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -291,17 +265,17 @@ impl Shard {
         table.mark(number)
     }
 
-    fn tier(&self, tier: Tier) -> usize {
+    pub(super) fn tier(&self, tier: Tier) -> usize {
         if tier.index() < self.tiers.len() { tier.index() } else { 0 }
     }
 
     fn slot(&self, spread: u64) -> usize {
-        // The upper half: the lower one has chosen the shard.
+        // Beyond the bits that have chosen the shard.
         usize::try_from(spread >> 40).unwrap_or(0) % self.settings.overflow.max(1)
     }
 
     #[inline]
-    fn locate(&mut self, key: Key, spread: u64, now: u64) -> Option<Spot> {
+    pub(super) fn locate(&mut self, key: Key, spread: u64, now: u64) -> Option<Spot> {
         if let Some(number) = self.table.find(key, spread) {
             return Some(Spot::Own(number));
         }
@@ -317,7 +291,7 @@ impl Shard {
         shared.map(Spot::Shared).or_else(|| self.table.find(key, spread).map(Spot::Own))
     }
 
-    fn make(&mut self, key: Key, spread: u64, tier: Tier, now: u64) -> Spot {
+    pub(super) fn make(&mut self, key: Key, spread: u64, tier: Tier, now: u64) -> Spot {
         self.table.sweep(now, SWEEP.0);
         if self.table.len() >= self.settings.keys {
             self.table.sweep(now, SWEEP.1);
@@ -339,40 +313,44 @@ impl Shard {
     }
 
     #[inline]
-    const fn table(&mut self, spot: Spot) -> (&mut Table, usize) {
+    pub(super) const fn table(&mut self, spot: Spot) -> (&mut Table, usize) {
         match (spot, &mut self.overflow) {
             (Spot::Shared(slot), Some(table)) => (table, slot),
             (Spot::Own(number) | Spot::Shared(number), _) => (&mut self.table, number),
         }
     }
 
-    fn raw(&mut self, spot: Spot) -> (&mut Entry, &mut [u64]) {
+    pub(super) fn raw(&mut self, spot: Spot) -> (&mut Entry, &mut [u64]) {
         let (table, number) = self.table(spot);
         table.entry(number)
     }
 
-    /// The windows of a key, under the policy of this tier.
+    /// The windows of a key, under what holds for it of the policy of this tier.
     #[inline]
-    fn at(&mut self, spot: Spot, tier: Tier, now: u64) -> (&Policy, &mut Entry, &mut [u64]) {
+    pub(super) fn at(
+        &mut self,
+        spot: Spot,
+        tier: Tier,
+        now: u64,
+    ) -> (Terms<'_>, &mut Entry, &mut [u64]) {
         let tier = if tier.index() < self.tiers.len() { tier } else { Tier::FIRST };
-        let policy = &self.tiers[tier.index()];
+        let entry = self.raw(spot).0;
+        if entry.tier != tier || entry.line.as_ref().is_some_and(|line| line.is_due(now)) {
+            self.turn_over(spot, tier, now);
+        }
+        let base = &self.tiers[tier.index()];
         let (table, number) = match (spot, &mut self.overflow) {
             (Spot::Shared(slot), Some(table)) => (table, slot),
             (Spot::Own(number) | Spot::Shared(number), _) => (&mut self.table, number),
         };
-        if table.entry(number).0.tier != tier {
-            let life = table.life();
-            let (entry, tats) = table.entry(number);
-            convert(tats, &self.tiers[entry.tier.index()], policy, now);
-            (entry.tier, entry.life) = (tier, life);
-        }
         let (entry, tats) = table.entry(number);
-        (policy, entry, tats)
+        let lowered = entry.lowered().cloned();
+        (Terms { base, lowered }, entry, tats)
     }
 }
 
 #[cold]
-fn convert(tats: &mut [u64], before: &Policy, after: &Policy, now: u64) {
+pub(super) fn convert(tats: &mut [u64], before: &Policy, after: &Policy, now: u64) {
     let mut all = FRESH;
     all[..tats.len()].copy_from_slice(tats);
     after.convert(&mut all, before, now);

@@ -3,7 +3,12 @@
 
 use hashbrown::HashTable;
 
-use crate::{key::Key, limiter::Tier, policy::WINDOWS, store::line::Line};
+use crate::{
+    key::Key,
+    limiter::Tier,
+    policy::{Policy, WINDOWS},
+    store::line::Line,
+};
 
 /// A key that has spent something, or for which somebody waits.
 #[derive(Debug)]
@@ -13,6 +18,21 @@ pub(crate) struct Entry {
     pub(crate) tier: Tier,
     /// Tells it from one of the same key before it, and before its policy changed.
     pub(crate) life: u32,
+}
+
+impl Entry {
+    /// The policy that holds for it while it is lowered.
+    pub(crate) fn lowered(&self) -> Option<&Policy> {
+        Some(self.line.as_ref()?.lowered()?.policy())
+    }
+
+    /// Works out anew what of this policy holds for it.
+    pub(crate) fn renew(&mut self, base: &Policy, now: u64) {
+        let Some(lowered) = self.line.as_mut().map(|line| line.lowered_mut()) else { return };
+        if lowered.as_mut().is_some_and(|lowered| !lowered.renew(base, now)) {
+            *lowered = None;
+        }
+    }
 }
 
 /// Where a charge ends in each window, as time that refunds will bring back.
@@ -56,12 +76,14 @@ impl Table {
         self.entries.len()
     }
 
+    #[inline]
     pub(crate) fn find(&self, key: Key, spread: u64) -> Option<usize> {
         let entries = &self.entries;
         let same = |number: &u32| entries.get(place(*number)).is_some_and(|e| e.key == key);
         self.index.find(spread, same).map(|number| place(*number))
     }
 
+    #[inline]
     pub(crate) fn entry(&mut self, number: usize) -> (&mut Entry, &mut [u64]) {
         let tats = &mut self.tats[number * self.stride..(number + 1) * self.stride];
         (&mut self.entries[number], tats)

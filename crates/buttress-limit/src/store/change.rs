@@ -1,0 +1,156 @@
+//! What becomes of a key besides being charged: settled, taught, put under another policy.
+
+use std::task::Waker;
+
+use crate::{
+    clock::nanos,
+    cost::Cost,
+    key::Key,
+    limiter::{Allowance, Ask, Lesson, Tier},
+    policy::Policy,
+    store::{
+        asked::Spot,
+        lowered::{Lowered, says_less},
+        shard::{Shard, convert},
+        table::Mark,
+    },
+};
+
+impl Shard {
+    /// Charges or refunds the difference. Returns whom to wake.
+    pub(crate) fn settle(
+        &mut self,
+        (ask, mark): (&Ask, &Mark),
+        actual: &Cost,
+        spread: u64,
+        now: u64,
+    ) -> Option<Waker> {
+        let spot = match self.locate(ask.key, spread, now) {
+            Some(spot) => spot,
+            // It was forgotten because every window is full: there is nothing to refund.
+            None if actual.at_most(&ask.cost) == *actual => return None,
+            None => self.make(ask.key, spread, ask.tier, now),
+        };
+        let policy = self.at(spot, ask.tier, now).0.clone();
+        let (table, number) = self.table(spot);
+        for (window, meter) in policy.meters().iter().enumerate() {
+            let (charged, actual) = (ask.cost.of(meter.unit()), actual.of(meter.unit()));
+            match actual.checked_sub(charged) {
+                Some(0) => {}
+                Some(more) => {
+                    let tat = &mut table.entry(number).1[window];
+                    *tat = meter.owe(*tat, now, more);
+                }
+                None => table.refund(number, window, meter.time(charged - actual), mark, now),
+            }
+        }
+        table.entry(number).0.line.as_ref()?.head()
+    }
+
+    /// Pauses or lowers a key. Returns whom to wake: all who wait, who may not want to any longer.
+    pub(crate) fn learn(
+        &mut self,
+        key: Key,
+        tier: Tier,
+        spread: u64,
+        lesson: Lesson,
+        now: u64,
+    ) -> Vec<Waker> {
+        let spot = match (self.locate(key, spread, now), &lesson) {
+            (Some(spot), _) => spot,
+            (None, Lesson::Limit(said)) if !says_less(said, &self.tiers[self.tier(tier)], now) => {
+                return Vec::new();
+            }
+            (None, _) => self.make(key, spread, tier, now),
+        };
+        let (policy, entry, tats) = self.at(spot, tier, now);
+        match lesson {
+            Lesson::Pause(pause) => {
+                let line = entry.line.get_or_insert_default();
+                line.hold_mut().pause(now, nanos(pause));
+            }
+            Lesson::Remaining(unit, left) => {
+                let left = u32::try_from(left).unwrap_or(u32::MAX);
+                for (meter, tat) in policy.meters().iter().zip(tats) {
+                    if meter.unit() == unit {
+                        *tat = meter.lower(*tat, now, left);
+                    }
+                }
+            }
+            Lesson::Limit(said) => return self.lower(spot, tier, &said, now),
+        }
+        entry.line.as_ref().map_or_else(Vec::new, |line| line.all())
+    }
+
+    /// Takes in that an upstream allows a key less than its policy does.
+    fn lower(&mut self, spot: Spot, tier: Tier, said: &Allowance, now: u64) -> Vec<Waker> {
+        let base = self.tiers[self.tier(tier)].clone();
+        let (table, number) = self.table(spot);
+        let entry = table.entry(number).0;
+        let before = entry.lowered().unwrap_or(&base).clone();
+        let heard = match entry.line.as_mut().and_then(|line| line.lowered_mut().as_mut()) {
+            Some(lowered) => lowered.hear(said, &base, now) && lowered.renew(&base, now),
+            None => {
+                let lowered = Lowered::new(said, &base, now, &self.places);
+                let entry = self.raw(spot).0;
+                let heard = lowered.is_some();
+                if heard {
+                    *entry.line.get_or_insert_default().lowered_mut() = lowered;
+                }
+                heard
+            }
+        };
+        if !heard {
+            return Vec::new();
+        }
+        self.hand_over(spot, &before, now);
+        self.raw(spot).0.line.as_ref().map_or_else(Vec::new, |line| line.all())
+    }
+
+    /// Puts a key under the policy of this tier, as far as it is not lowered at this moment.
+    #[cold]
+    pub(super) fn turn_over(&mut self, spot: Spot, tier: Tier, now: u64) {
+        let base = self.tiers[tier.index()].clone();
+        let before = &self.tiers[self.raw(spot).0.tier.index()].clone();
+        let entry = self.raw(spot).0;
+        let before = entry.lowered().unwrap_or(before).clone();
+        entry.renew(&base, now);
+        entry.tier = tier;
+        self.hand_over(spot, &before, now);
+    }
+
+    /// Hands a key over from a policy to the one that holds for it now.
+    fn hand_over(&mut self, spot: Spot, before: &Policy, now: u64) {
+        let base = self.tiers[self.raw(spot).0.tier.index()].clone();
+        let (table, number) = self.table(spot);
+        let life = table.life();
+        let (entry, tats) = table.entry(number);
+        convert(tats, before, entry.lowered().unwrap_or(&base), now);
+        entry.life = life;
+    }
+
+    /// Puts another policy in the place of one, and hands each key over with as much of its burst
+    /// spent as it has. Calls `wake` with all who wait.
+    pub(crate) fn reconfigure(
+        &mut self,
+        tier: Tier,
+        policy: &Policy,
+        now: u64,
+        mut wake: impl FnMut(Waker),
+    ) {
+        let Some(before) = self.tiers.get(tier.index()).cloned() else { return };
+        for table in std::iter::once(&mut self.table).chain(&mut self.overflow) {
+            let life = table.life();
+            for (entry, tats) in table.each().filter(|(entry, _)| entry.tier == tier) {
+                let before = entry.lowered().unwrap_or(&before).clone();
+                entry.renew(policy, now);
+                convert(tats, &before, entry.lowered().unwrap_or(policy), now);
+                entry.life = life;
+                if let Some(line) = &entry.line {
+                    line.all().into_iter().for_each(&mut wake);
+                }
+            }
+        }
+        self.tiers[tier.index()] = policy.clone();
+    }
+}
