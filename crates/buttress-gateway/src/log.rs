@@ -40,6 +40,8 @@ impl Logging {
         let filter = if filter.trim().is_empty() { usual } else { &filter };
         let filter = EnvFilter::try_new(filter).map_err(|error| format!("{setting}: {error}"))?;
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+        // It would say on standard error that it cannot write there, and panic since it cannot.
+        let lines = lines.log_internal_errors(false);
         let begun = match self.log_format {
             Format::Text => lines.with_ansi(io::stderr().is_terminal()).try_init(),
             Format::Json => lines.json().flatten_event(true).try_init(),

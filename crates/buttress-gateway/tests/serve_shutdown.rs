@@ -2,7 +2,11 @@
 
 mod support;
 
-use std::net::TcpStream;
+use std::{
+    io::{BufRead as _, BufReader},
+    net::TcpStream,
+    process::Stdio,
+};
 
 use support::{Gateway, OK, Upstream};
 
@@ -136,4 +140,45 @@ fn a_second_signal_exits_at_once() {
     gateway.signal("INT");
     assert_eq!(gateway.wait().0.code(), Some(130));
     assert_eq!(client.rest().0, b"");
+}
+
+/// Whoever reads the log may go away first, as in `buttress serve 2>&1 | head`.
+#[test]
+fn a_log_that_nobody_reads_any_more_holds_up_neither_requests_nor_the_end() {
+    for format in ["text", "json"] {
+        let upstream = Upstream::new();
+        let mut child = support::command()
+            .args(["serve", "--listen", "127.0.0.1:0", "--no-check", "--log", "debug"])
+            .args(["--log-format", format, "--upstream", &upstream.url()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        drop(child.stderr.take());
+        let address = line.trim().strip_prefix("listening on ").unwrap();
+        for _ in 0..2 {
+            let mut client = support::Peer::new(TcpStream::connect(address).unwrap());
+            client.send(GET);
+            let mut server = upstream.accept();
+            server.head();
+            server.send(OK);
+            let head = client.head();
+            assert_eq!(client.body(&head), b"ok");
+        }
+        let pid = child.id().to_string();
+        let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(sent.success());
+        let until = std::time::Instant::now() + support::PATIENCE;
+        let ended = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break Some(status),
+                None if std::time::Instant::now() > until => break None,
+                None => std::thread::yield_now(),
+            }
+        };
+        let _ = child.kill();
+        assert_eq!(ended.and_then(|status| status.code()), Some(0), "{format}");
+    }
 }
