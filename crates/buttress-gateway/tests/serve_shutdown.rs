@@ -5,7 +5,9 @@ mod support;
 use std::{
     io::{BufRead as _, BufReader},
     net::TcpStream,
-    process::Stdio,
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
 };
 
 use support::{Gateway, OK, Upstream};
@@ -57,7 +59,7 @@ fn a_stream_is_finished_while_new_connections_are_refused() {
     gateway.signal("TERM");
     // The listener is closed when the drain begins.
     while TcpStream::connect(address).is_ok() {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     server.send_chunk("after");
     assert_eq!(client.chunk(), b"after");
@@ -78,7 +80,7 @@ fn a_request_without_an_answer_yet_is_finished_and_told_to_close() {
     server.head();
     gateway.signal("TERM");
     while TcpStream::connect(address).is_ok() {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     server.send(OK);
     let head = client.head();
@@ -135,7 +137,7 @@ fn a_second_signal_exits_at_once() {
     gateway.signal("TERM");
     // Two signals at once would be one.
     while TcpStream::connect(address).is_ok() {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     gateway.signal("INT");
     assert_eq!(gateway.wait().0.code(), Some(130));
@@ -168,17 +170,15 @@ fn a_log_that_nobody_reads_any_more_holds_up_neither_requests_nor_the_end() {
             assert_eq!(client.body(&head), b"ok");
         }
         let pid = child.id().to_string();
-        let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(sent.success());
-        let until = std::time::Instant::now() + support::PATIENCE;
-        let ended = loop {
-            match child.try_wait().unwrap() {
-                Some(status) => break Some(status),
-                None if std::time::Instant::now() > until => break None,
-                None => std::thread::yield_now(),
-            }
-        };
-        let _ = child.kill();
-        assert_eq!(ended.and_then(|status| status.code()), Some(0), "{format}");
+        let signal = |name: &str| Command::new("kill").args([name, pid.as_str()]).status().unwrap();
+        assert!(signal("-TERM").success());
+        let (told, ended) = mpsc::channel();
+        let waiting = thread::spawn(move || told.send(child.wait().unwrap()));
+        let ended = ended.recv_timeout(support::PATIENCE);
+        if ended.is_err() {
+            signal("-KILL");
+        }
+        let _ = waiting.join();
+        assert_eq!(ended.ok().and_then(|status| status.code()), Some(0), "{format}");
     }
 }
