@@ -54,6 +54,56 @@ fn malformed_heads_are_refused() {
     }
 }
 
+/// RFC 9112 section 3.2.
+#[test]
+fn a_host_that_is_none_is_refused_also_where_the_target_has_one() {
+    for host in
+        ["a b/c", "a.test/t", "u@a.test", "a.test:abc", "[::1", "http://a.test", "%zz", "<a>"]
+    {
+        for target in ["/", "http://a.test/"] {
+            let head = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n\r\n");
+            assert_eq!(refused(head.as_bytes()), 400, "{head}");
+        }
+    }
+}
+
+/// RFC 9110 section 7.4.
+#[test]
+fn a_target_of_another_scheme_is_not_taken_for_one_of_http() {
+    for target in ["https://a.test/", "ftp://a.test/x"] {
+        let head = format!("GET {target} HTTP/1.1\r\nhost: a.test\r\n\r\n");
+        assert_eq!(refused(head.as_bytes()), 421, "{target}");
+    }
+}
+
+/// RFC 9110 section 8.6.
+#[test]
+fn a_length_that_an_upstream_says_twice_is_said_once() {
+    let upstream = Upstream::new();
+    for flags in [&["--policy", "off"][..], &["--policy", "off", "--cache", "1MiB"]] {
+        let gateway = Gateway::start(&upstream.url(), flags);
+        for (lengths, status) in [
+            ("content-length: 3, 3\r\n", 200),
+            ("content-length: 3,3\r\n", 200),
+            ("content-length: 3\r\ncontent-length: 3\r\n", 200),
+            ("content-length: 3, 4\r\n", 502),
+        ] {
+            let mut client = gateway.connect();
+            client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+            let mut server = upstream.accept();
+            server.head();
+            server.send(format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{lengths}\r\nabc"));
+            drop(server);
+            let head = client.head();
+            assert_eq!(head.status(), status, "{lengths}");
+            if status == 200 {
+                assert_eq!(head.field("content-length"), Some("3"), "{lengths}");
+                assert_eq!(client.body(&head), b"abc");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_host_that_is_none_is_refused() {
     for host in [

@@ -53,6 +53,12 @@ impl Answer {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
     }
 
+    /// 421: the target is of another scheme than what is served here.
+    pub(crate) fn misdirected() -> Self {
+        let message = "only http targets are served here";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected_request", message)
+    }
+
     /// 501: the gateway does not do this.
     pub(crate) fn not_implemented(message: &'static str) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", message)

@@ -5,8 +5,8 @@
 //! module writes down, and at the end the pooled connections to each [`Upstream`].
 //!
 //! Bodies pass as they come, in both directions: nothing is gathered, unpacked or rewritten. An
-//! answer of an upstream passes whatever its status; the gateway's own answers are 400, 501, 502,
-//! 503, 504 and 508 with a small JSON body. An answer that breaks off ends in an error on the
+//! answer of an upstream passes whatever its status; the gateway's own answers are 400, 421, 501,
+//! 502, 503, 504 and 508 with a small JSON body. An answer that breaks off ends in an error on the
 //! client's side too: the last chunk is withheld, the stream or the connection is reset.
 //!
 //! The upstream is told about the client in `X-Forwarded-For`, `-Host` and `-Proto`, see

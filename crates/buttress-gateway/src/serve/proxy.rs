@@ -212,6 +212,12 @@ fn check(request: &Request<Incoming>) -> Result<(), Answer> {
     if request.method() == Method::CONNECT {
         return Err(Answer::not_implemented("this gateway is no tunnel: CONNECT is not served"));
     }
+    // RFC 9110 section 7.4: it was meant for a connection that is encrypted. Over HTTP/2 a proxy in
+    // front that has decrypted it may say so.
+    let scheme = request.uri().scheme_str().filter(|_| request.version() != Version::HTTP_2);
+    if scheme.is_some_and(|scheme| !scheme.eq_ignore_ascii_case("http")) {
+        return Err(Answer::misdirected());
+    }
     if headers::has_foreign_coding(request.headers()) {
         return Err(Answer::not_implemented("the only transfer coding served is chunked"));
     }
