@@ -26,7 +26,8 @@ impl CacheHandle {
         Self { settings, state, in_flight }
     }
 
-    /// Purges what is stored for GET requests of a URI, in all variants, and says how much that was.
+    /// Purges what is stored for GET requests of a URI, in all variants and whatever headers that
+    /// are guarded against its requests had, and says how much that was.
     ///
     /// Keys that are made of more than the URI are those of a request without that; see
     /// [`purge_request`](Self::purge_request).
@@ -48,9 +49,10 @@ impl CacheHandle {
     pub async fn purge_request(&self, parts: &Parts, removal: Removal) -> Result<u64, StoreError> {
         let directive = parts.extensions.get::<crate::CacheDirective>();
         let scope = directive.and_then(|directive| directive.scope.as_deref());
-        let identity: Result<_, Unkeyed> = self.settings.keys.identify(parts, scope);
+        let keys = &self.settings.keys;
+        let identity: Result<_, Unkeyed> = keys.for_changes(&parts.headers).identify(parts, scope);
         let Ok(identity) = identity else { return Ok(0) };
-        self.state.purge(&Purge::Key(*identity.key()), removal).await
+        self.state.purge_resource(keys, &identity, removal).await
     }
 
     /// Purges everything that has a tag.

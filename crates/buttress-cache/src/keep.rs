@@ -10,8 +10,8 @@ use std::{
 use http::{HeaderMap, HeaderName};
 
 use crate::{
-    Entry, EntryId, Flags, Generation, Key, Observer, Purge, Removal, Slot, Store, StoreError, Tag,
-    Variant, clock,
+    Entry, EntryId, Flags, Generation, Identity, Key, KeySpec, Observer, Purge, Removal, Slot,
+    Store, StoreError, Tag, Variant, clock,
     core::{Core, State},
     rfc::{Held, combine, promote, strong_validator},
     tasks::Tasks,
@@ -98,8 +98,9 @@ impl<O: Observer> Core<O> {
     }
 
     /// Removes what an unsafe request has changed.
-    pub(crate) async fn change(&self, key: &Key) {
-        if let Err(error) = self.state.purge(&Purge::Key(*key), Removal::Hard).await {
+    pub(crate) async fn change(&self, what: &Identity) {
+        let purged = self.state.purge_resource(&self.settings.keys, what, Removal::Hard);
+        if let Err(error) = purged.await {
             self.store_failed(&error);
         }
     }
@@ -131,6 +132,21 @@ impl State {
         // After the store has its mark, and even if the caller goes away.
         let _abandon = Abandon { state: self, what };
         self.store.remove(what, removal).await
+    }
+
+    /// Purges a resource in all its partitions, also what is on its way.
+    pub(crate) async fn purge_resource(
+        &self,
+        keys: &KeySpec,
+        what: &Identity,
+        removal: Removal,
+    ) -> Result<u64, StoreError> {
+        let mut partitions = Ok(0);
+        if keys.has_partitions() {
+            partitions = self.store.remove(&Purge::Tag(what.partitions()), removal).await;
+        }
+        let own = self.purge(&Purge::Key(*what.key()), removal).await?;
+        Ok(own + partitions?)
     }
 }
 

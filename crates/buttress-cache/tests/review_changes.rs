@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use buttress_cache::{CacheDirective, KeySpec, Removal, Tag};
+use buttress_cache::{CacheDirective, CacheLayer, ForwardingGuard, KeySpec, Removal, Tag};
 use buttress_testkit::Script;
 use http::{HeaderName, Method, StatusCode};
 use support::{
@@ -132,4 +132,61 @@ async fn the_tags_of_a_revalidation_are_those_of_what_is_stored_from_then_on() {
     assert_eq!(get(&client).await.text(), "a");
     handle.purge_tag(&Tag::new("new"), Removal::Hard).await.unwrap();
     assert_eq!(get(&client).await.text(), "b");
+}
+
+fn keyed() -> CacheLayer {
+    layer().keys(KeySpec::server().guard(ForwardingGuard::keyed()))
+}
+
+/// RFC 9111 section 4.4: the target is the same, whatever the key has besides it.
+#[tokio::test(start_paused = true)]
+async fn a_change_invalidates_what_is_stored_for_every_value_of_a_forwarding_header() {
+    let origin = counting();
+    let layer = keyed();
+    let client = origin.behind(&layer);
+    let headers = [&[][..], &[("x-forwarded-host", "a")], &[("x-forwarded-proto", "https")]];
+    let all = async || {
+        let mut texts = Vec::new();
+        for headers in headers {
+            texts.push(ask(&client, "GET", URI, headers).await.text().to_owned());
+        }
+        texts.join(" ")
+    };
+    assert_eq!((all().await, all().await), ("0 1 2".into(), "0 1 2".into()));
+    ask(&client, "PUT", URI, &[("x-host", "b")]).await;
+    assert_eq!((all().await, all().await), ("4 5 6".into(), "4 5 6".into()));
+    ask(&client, "PUT", URI, &[]).await;
+    assert_eq!(all().await, "8 9 10");
+    let purged = layer.handle().purge_uri(&URI.parse().unwrap(), Removal::Hard).await;
+    assert_eq!(purged.unwrap(), 3);
+    assert_eq!(all().await, "11 12 13");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_from_before_a_change_under_another_forwarding_header_is_for_nobody_after_it() {
+    let origin = slow();
+    let client = origin.behind(&keyed());
+    let asked = [("x-forwarded-host", "a")];
+    let early = send(&client, request("GET", URI, &asked)).await.unwrap();
+    settle().await;
+    ask(&client, "PUT", URI, &[("x-forwarded-host", "b")]).await;
+    let late = ask(&client, "GET", URI, &asked);
+    let (early, late) = tokio::join!(async { read(early).await.unwrap() }, late);
+    assert_eq!((early.text(), late.text()), ("0", "2"));
+    assert_eq!(ask(&client, "GET", URI, &asked).await.text(), "2");
+}
+
+/// What was sent under a forwarding header is for those only who send the same.
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_a_post_is_kept_for_the_same_forwarding_header_alone() {
+    let origin = Origin::new(|parts, number| {
+        let named = [("cache-control", "max-age=60"), ("content-location", "/")];
+        let named = if parts.method == Method::POST { &named[..] } else { &named[..1] };
+        respond_with(200, named, Script::new().data(number.to_string()))
+    });
+    let client = origin.behind(&keyed());
+    let evil = [("x-forwarded-host", "evil")];
+    ask(&client, "POST", "http://a.example/", &evil).await;
+    assert_eq!(ask(&client, "GET", "http://a.example/", &[]).await.text(), "1");
+    assert_eq!(ask(&client, "GET", "http://a.example/", &evil).await.text(), "0");
 }

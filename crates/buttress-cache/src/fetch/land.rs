@@ -101,24 +101,21 @@ where
         let directive = parts.extensions.get::<CacheDirective>();
         let bypasses = directive.is_some_and(|directive| directive.way == Way::Bypass);
         let scope = directive.and_then(|directive| directive.scope.as_deref());
-        let named = named.filter(|_| !bypasses).and_then(|uri| {
-            let uri = core.own_name(&uri);
-            core.settings.keys.identify_at(parts, &uri, scope).ok()
-        });
-        let is_of_target = named.is_some_and(|named| named == *target);
+        let named = named
+            .filter(|_| !bypasses)
+            .and_then(|uri| core.settings.keys.identify_at(parts, &core.own_name(&uri), scope).ok())
+            .filter(|named| named.uri() == target.uri() && response.status().is_success());
         let exchange = asked.exchange(&response, clock::now());
-        let lookup = core.state.store.peek(target.key());
-        let storable = match lookup {
-            Some(lookup) if is_of_target && response.status().is_success() => {
-                let storable = judge(&core.settings.profile, &exchange).ok();
-                storable.map(|storable| (storable, lookup.generation))
-            }
-            _ => None,
-        };
+        // Kept for those only who ask with the same headers that are guarded against.
+        let storable = named.and_then(|named| {
+            let lookup = core.state.store.peek(named.key())?;
+            let storable = judge(&core.settings.profile, &exchange).ok()?;
+            Some((named, storable, lookup.generation))
+        });
         match storable {
-            Some((storable, seen)) => {
-                let head = core.entry(target, &asked, &response, storable);
-                core.fill(head, response.map(Source::new), seen, *target.key(), None, tasks).0
+            Some((named, storable, seen)) => {
+                let head = core.entry(&named, &asked, &response, storable);
+                core.fill(head, response.map(Source::new), seen, *named.key(), None, tasks).0
             }
             None => response.map(ResponseBody::pass),
         }
@@ -334,6 +331,7 @@ impl<O: Observer> Core<O> {
         let Storable { policy, vary, headers } = storable;
         let mut tags = self.tags(&headers);
         tags.extend(asked.tags.iter().cloned());
+        tags.extend(identity.resource().map(|_| identity.partitions()));
         let mut entry = Entry::new(identity.uri().into(), response.status(), headers, policy);
         entry.request_time = asked.request_time;
         entry.vary = Arc::new(vary);

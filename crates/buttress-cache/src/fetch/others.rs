@@ -54,7 +54,7 @@ where
         let mut response = Self::send(&mut inner, parts, body, headers).await?;
         let status = response.status();
         if let Some(named) = targets(&seen.uri, status, response.headers()) {
-            core.change(target.key()).await;
+            core.change(&target).await;
             core.forget_named(&seen, &target, &named).await;
         }
         let said = CacheStatus {
@@ -73,7 +73,7 @@ where
             return;
         }
         let Ok(permit) = Arc::clone(&state.background).try_acquire_owned() else { return };
-        let Some(lead) = state.flights.try_lead(&look.flight, wanted.identity.key()) else {
+        let Some(lead) = state.flights.try_lead(&look.flight, &wanted.identity) else {
             return;
         };
         let fetch = Fetch::confirming(found, Staleness::default(), Forwarded::Stale);
@@ -163,7 +163,7 @@ impl<O: Observer> Core<O> {
             let identity = keys.identify_at(parts, &self.own_name(uri), scope);
             let same_origin = identity.ok().filter(|named| named.origin() == target.origin());
             if let Some(identity) = same_origin.filter(|named| named.key() != target.key()) {
-                self.change(identity.key()).await;
+                self.change(&identity).await;
             }
         }
     }

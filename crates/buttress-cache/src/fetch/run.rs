@@ -142,9 +142,9 @@ impl<O: Observer> Waiter<'_, O> {
         }
         if wanted.ask.end_to_end || wanted.refresh {
             // A fetch that began before this request does not answer it.
-            return Turn::Go(state.flights.try_lead(&look.flight, wanted.identity.key()));
+            return Turn::Go(state.flights.try_lead(&look.flight, &wanted.identity));
         }
-        let flight = match state.flights.join(&look.flight, wanted.identity.key()) {
+        let flight = match state.flights.join(&look.flight, &wanted.identity) {
             Joined::Lead(lead) => return self.lead(wanted, lead),
             Joined::Follow(flight) => flight,
         };

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::Notify;
 
 pub(crate) use self::marks::Marks;
-use crate::{Entry, Key, Purge, body::Fill};
+use crate::{Entry, Identity, Key, Purge, body::Fill};
 
 /// How many locks the table is divided over.
 const SHARDS: usize = 64;
@@ -45,6 +45,8 @@ impl std::hash::Hasher for KeyHasher {
 pub(crate) struct Flight {
     /// The key of the resource, by which it is purged, whatever the variant.
     primary: Key,
+    /// The same, if that is a partition of a resource.
+    resource: Option<Key>,
     landing: Mutex<Option<Landing>>,
     landed: Notify,
 }
@@ -79,14 +81,15 @@ impl Flights {
         Self((0..SHARDS).map(|_| Mutex::default()).collect())
     }
 
-    /// Joins the fetch of `key`, which is of the resource `primary`, or begins one.
-    pub(crate) fn join(self: &Arc<Self>, key: &Key, primary: &Key) -> Joined {
+    /// Joins the fetch of `key`, which is of the resource `of`, or begins one.
+    pub(crate) fn join(self: &Arc<Self>, key: &Key, of: &Identity) -> Joined {
         let mut shard = self.shard(key);
         if let Some(flight) = shard.get(key).filter(|flight| flight.is_alive()) {
             return Joined::Follow(Arc::clone(flight));
         }
         let flight = Arc::new(Flight {
-            primary: *primary,
+            primary: *of.key(),
+            resource: of.resource().copied(),
             landing: Mutex::default(),
             landed: Notify::new(),
         });
@@ -96,8 +99,8 @@ impl Flights {
     }
 
     /// Begins a fetch unless there is one.
-    pub(crate) fn try_lead(self: &Arc<Self>, key: &Key, primary: &Key) -> Option<Lead> {
-        match self.join(key, primary) {
+    pub(crate) fn try_lead(self: &Arc<Self>, key: &Key, of: &Identity) -> Option<Lead> {
+        match self.join(key, of) {
             Joined::Lead(lead) => Some(lead),
             Joined::Follow(_) => None,
         }
@@ -125,7 +128,7 @@ impl Flight {
     /// Whether a purge is about what it brings. What has no head yet may have any tag.
     fn is_meant(&self, what: &Purge) -> bool {
         match what {
-            Purge::Key(key) => self.primary == *key,
+            Purge::Key(key) => self.primary == *key || self.resource.as_ref() == Some(key),
             Purge::Tag(tag) => match &*self.lock() {
                 Some(Landing::Filling(head, _)) => head.tags.contains(tag),
                 _ => true,

@@ -47,6 +47,8 @@ const HOSTS: [&str; 3] = ["x-forwarded-host", "x-original-host", "x-host"];
 /// | [`strip`](Self::strip) | no | yes, for everybody |
 /// | [`keyed`](Self::keyed) | yes | yes, for requests with the same values |
 ///
+/// With `keyed`, what changes a resource changes it for all of them.
+///
 /// Behind a proxy of your own that sets such headers on every request nothing would ever be kept, so
 /// choose one of the other two: `keyed` is right without knowing what the origin does.
 ///
@@ -121,24 +123,25 @@ impl ForwardingGuard {
         }
     }
 
-    /// Whether it keeps a request with these headers from the store.
-    pub(super) fn bypasses(&self, headers: &HeaderMap) -> bool {
-        self.action == Action::Bypass && self.guards_any(headers)
+    /// Whether such headers are part of the key.
+    pub(super) fn keys(&self) -> bool {
+        self.action == Action::Keyed
     }
 
-    /// Hosts are written as `scheme` has them: spellings of one host are one.
-    pub(super) fn write(
+    /// What such headers add to the key, if there are any and they do. Hosts are written as `scheme` has
+    /// them: spellings of one host are one.
+    pub(super) fn partition(
         &self,
         headers: &HeaderMap,
         scheme: &str,
-        material: &mut Material,
-    ) -> Result<(), Unkeyed> {
+    ) -> Result<Option<Material>, Unkeyed> {
         if self.action == Action::Strip || !self.guards_any(headers) {
-            return Ok(());
+            return Ok(None);
         }
         if self.action == Action::Bypass {
             return Err(Unkeyed::ForwardingHeader);
         }
+        let mut material = Material::new();
         for name in self.names.iter().filter(|name| headers.contains_key(*name)) {
             material.part(Label::HeaderName, name.as_str().as_bytes());
             let lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
@@ -151,10 +154,10 @@ impl ForwardingGuard {
                 material.part(Label::HeaderValue, host.as_deref().unwrap_or(line));
             }
         }
-        Ok(())
+        Ok(Some(material))
     }
 
-    fn guards_any(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn guards_any(&self, headers: &HeaderMap) -> bool {
         headers.keys().any(|name| self.letters & letter(name) != 0 && self.names.contains(name))
     }
 }

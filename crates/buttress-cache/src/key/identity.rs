@@ -6,6 +6,7 @@ use super::{
     Key,
     material::{Label, Material},
 };
+use crate::Tag;
 
 /// A request's key, and the canonical URI that it is the key of.
 ///
@@ -14,19 +15,40 @@ use super::{
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Identity {
     key: Key,
+    /// The key of the whole resource, where the other is that of a partition of it.
+    resource: Option<Key>,
     uri: String,
     origin: usize,
 }
 
 impl Identity {
     pub(crate) fn new(key: Key, uri: CanonicalUri) -> Self {
-        Self { key, uri: uri.text, origin: uri.authority_end }
+        Self { key, resource: None, uri: uri.text, origin: uri.authority_end }
+    }
+
+    /// The same for those requests only that have in common what is in `material`.
+    pub(super) fn partition(self, material: &Material) -> Self {
+        let key = self.key.derive([Some(material.digest().as_bytes().as_slice())]);
+        Self { key, resource: Some(self.key), ..self }
     }
 
     /// The key.
     #[must_use]
     pub const fn key(&self) -> &Key {
         &self.key
+    }
+
+    /// The key of the whole resource, if this is a partition of it.
+    pub(crate) const fn resource(&self) -> Option<&Key> {
+        self.resource.as_ref()
+    }
+
+    /// The tag of all partitions of this resource, and of the one that this is. A tag that a response
+    /// names has no space in it.
+    pub(crate) fn partitions(&self) -> Tag {
+        let key = self.resource.as_ref().unwrap_or(&self.key).as_bytes();
+        let digits = key.iter().map(|byte| format!("{byte:02x}"));
+        Tag::from(format!("partitions of {}", digits.collect::<String>()).as_str())
     }
 
     /// The canonical URI, without the parameters that the key leaves out.
@@ -57,7 +79,7 @@ pub(crate) struct CanonicalUri {
 }
 
 impl CanonicalUri {
-    pub(super) fn scheme(&self) -> &str {
+    pub(crate) fn scheme(&self) -> &str {
         &self.text[..self.scheme_end]
     }
 

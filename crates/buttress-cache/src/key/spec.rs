@@ -172,15 +172,14 @@ impl KeySpec {
     ///
     /// Returns why the request has no key.
     pub fn identify(&self, parts: &Parts, scope: Option<&[u8]>) -> Result<Identity, Unkeyed> {
-        let (material, uri) = self.material(Class::Get, parts, None, scope)?;
-        Ok(Identity::new(material.digest(), uri))
+        self.of(parts, None, scope)
     }
 
-    /// The settings by which to find what a request changes. Headers for which the guard lets a
-    /// request bypass the store do not matter then: the change is made whoever forwarded it.
+    /// The settings by which to find what a request changes. Headers that are guarded against do not
+    /// matter then: the change is made whoever forwarded it, and to all partitions.
     pub(crate) fn for_changes(&self, headers: &HeaderMap) -> Cow<'_, Self> {
         match &self.guard {
-            Some(guard) if guard.bypasses(headers) => {
+            Some(guard) if guard.guards_any(headers) => {
                 Cow::Owned(Self { guard: None, ..self.clone() })
             }
             _ => Cow::Borrowed(self),
@@ -199,11 +198,40 @@ impl KeySpec {
         uri: &Uri,
         scope: Option<&[u8]>,
     ) -> Result<Identity, Unkeyed> {
-        let (material, uri) = self.material(Class::Get, parts, Some(uri), scope)?;
-        Ok(Identity::new(material.digest(), uri))
+        self.of(parts, Some(uri), scope)
     }
 
-    /// Everything but what a body adds; of the request's own URI unless it is `elsewhere`.
+    fn of(
+        &self,
+        parts: &Parts,
+        elsewhere: Option<&Uri>,
+        scope: Option<&[u8]>,
+    ) -> Result<Identity, Unkeyed> {
+        let (material, uri) = self.material(Class::Get, parts, elsewhere, scope)?;
+        // Apart from the rest of the key, so that a change finds all partitions.
+        let partition = self.partition(&parts.headers, uri.scheme())?;
+        let identity = Identity::new(material.digest(), uri);
+        Ok(match partition {
+            Some(partition) => identity.partition(&partition),
+            None => identity,
+        })
+    }
+
+    /// What the guard adds to the key of a request for a URI with this scheme.
+    pub(crate) fn partition(
+        &self,
+        headers: &HeaderMap,
+        scheme: &str,
+    ) -> Result<Option<Material>, Unkeyed> {
+        self.guard.as_ref().map_or(Ok(None), |guard| guard.partition(headers, scheme))
+    }
+
+    /// Whether one resource may have several keys, by the headers that are guarded against.
+    pub(crate) fn has_partitions(&self) -> bool {
+        self.guard.as_ref().is_some_and(ForwardingGuard::keys)
+    }
+
+    /// Everything but what a body and the guard add; of the request's own URI unless it is `elsewhere`.
     pub(crate) fn material(
         &self,
         class: Class,
@@ -222,9 +250,6 @@ impl KeySpec {
         let mut material = Material::new();
         material.part(Label::Class, &[class as u8]);
         uri.write(&mut material);
-        if let Some(guard) = &self.guard {
-            guard.write(&parts.headers, uri.scheme(), &mut material)?;
-        }
         for name in &self.headers {
             material.part(Label::HeaderName, name.as_str().as_bytes());
             let lines = parts.headers.get_all(name);

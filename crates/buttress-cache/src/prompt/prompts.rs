@@ -84,6 +84,9 @@ impl Prompts {
         scope: Option<&[u8]>,
     ) -> Result<Identity, Unkeyed> {
         let (mut material, uri) = keys.material(Class::Post, parts, None, scope)?;
+        if let Some(partition) = keys.partition(&parts.headers, uri.scheme())? {
+            material.part(Label::Custom, partition.digest().as_bytes());
+        }
         self.scope.write(parts, &mut material)?;
         let headers = &parts.headers;
         lines(&mut material, Label::ContentType, headers, &header::CONTENT_TYPE);

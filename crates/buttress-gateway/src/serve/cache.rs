@@ -1,9 +1,9 @@
 //! What is kept of answers, and given again.
 //!
 //! The cache stands outside of the other layers, so that what it has costs no attempt and no place at
-//! an upstream. To it a resource is what the client named: the `Host` that the upstream is told in
-//! `X-Forwarded-Host` is part of the key, and so is every other header by which a client might move
-//! the upstream to another answer.
+//! an upstream. To it a resource is what the client named, by its `Host`. What the upstream is told in
+//! `X-Forwarded-Host`, and in every other header by which a client might move it to another answer,
+//! is part of the key too.
 
 use std::{
     future::Future,
@@ -36,8 +36,6 @@ use super::{
     upload::RequestBody,
     values::duration,
 };
-
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// How long a caller waits for another's answer to begin, where that may be the whole of a long text.
 const PROMPT: Duration = Duration::from_secs(120);
@@ -236,6 +234,11 @@ impl Cached {
         Ok(Self { stack, cache: Some(layer.layer(behind)) })
     }
 
+    /// Whether anything is kept.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.cache.is_some()
+    }
+
     /// Answers a request from the cache, or sends it on.
     pub(crate) async fn send(
         &self,
@@ -244,9 +247,6 @@ impl Cached {
         let Some(cache) = &self.cache else {
             return Ok(self.stack.send(request).await?.map(Either::Right));
         };
-        if let Some(host) = request.headers().get(X_FORWARDED_HOST).cloned() {
-            request.headers_mut().entry(HOST).or_insert(host);
-        }
         // Content whose length is not told has no field left to tell of it, and the answer to a GET
         // that has some is for nobody else (RFC 9110 section 9.3.1).
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);

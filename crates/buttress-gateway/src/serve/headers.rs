@@ -76,47 +76,6 @@ pub(crate) fn has_foreign_coding(headers: &HeaderMap) -> bool {
         && tokens(headers, &TRANSFER_ENCODING).any(|coding| !coding.eq_ignore_ascii_case("chunked"))
 }
 
-/// Whether a `Host` names a host, and a port if it has a colon (RFC 9110 section 7.2). An empty one
-/// names none, as is right for a target without a host.
-pub(crate) fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value.iter().rposition(|&byte| byte == b':') {
-        // The last colon of an address in brackets is inside of them.
-        Some(colon) if !value[colon..].contains(&b']') => value.split_at(colon),
-        _ => (value, &b""[..]),
-    };
-    let digits = port.get(1..).unwrap_or_default();
-    let port = digits.iter().all(u8::is_ascii_digit)
-        && std::str::from_utf8(digits)
-            .is_ok_and(|port| port.is_empty() || port.parse::<u16>().is_ok());
-    let address = host.strip_prefix(b"[").map(|host| host.strip_suffix(b"]"));
-    let host = match address {
-        Some(address) => address.is_some_and(|address| {
-            !address.is_empty()
-                && address
-                    .iter()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b".:%-_~".contains(byte))
-        }),
-        None => is_name(host),
-    };
-    host && port
-}
-
-/// Whether a host is what RFC 3986 section 3.2.2 lets one be that is no address in brackets.
-fn is_name(host: &[u8]) -> bool {
-    let mut bytes = host.iter();
-    while let Some(&byte) = bytes.next() {
-        let hex = |digit: Option<&u8>| digit.is_some_and(u8::is_ascii_hexdigit);
-        let valid = match byte {
-            b'%' => hex(bytes.next()) && hex(bytes.next()),
-            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte),
-        };
-        if !valid {
-            return false;
-        }
-    }
-    true
-}
-
 /// Says a length once that was said several times over, as some servers do; that they agree is known
 /// from having read the head (RFC 9112 section 6.3).
 pub(crate) fn say_length_once(headers: &mut HeaderMap) {

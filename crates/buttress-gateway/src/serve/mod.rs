@@ -21,6 +21,7 @@ mod cache;
 mod error;
 mod exchange;
 mod headers;
+mod host;
 mod limits;
 mod listen;
 mod names;

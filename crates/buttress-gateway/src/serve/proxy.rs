@@ -20,6 +20,7 @@ use super::{
     cache::{Cached, CachedBody},
     exchange::{Chain, Exchange, InFlight},
     headers::{self, Forwarded},
+    host::{canonical, host},
     limits::{self, Inbound},
     overload,
     shutdown::Shutdown,
@@ -141,7 +142,11 @@ impl Proxy {
         request: &mut Request<Incoming>,
         client: &Client,
     ) -> Result<Option<Upgrade>, Answer> {
-        let host = host(request)?;
+        let mut host = host(request)?;
+        if self.cached.is_on() {
+            // The upstream hears the spelling that answers are kept under, and no other.
+            host = host.map(canonical);
+        }
         let uri = self.stack.aim(request.uri());
         *request.uri_mut() = uri.map_err(|_| Answer::invalid("the request target is invalid"))?;
         let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
@@ -160,8 +165,10 @@ impl Proxy {
             None if accepts_trailers => self.accept_trailers(fields),
             None => {}
         }
-        match (self.preserve_host, &host) {
-            (true, Some(host)) => drop(fields.insert(HOST, host.clone())),
+        // The cache goes by the host, and takes it off what it sends on.
+        let shown = self.preserve_host || (upgrade.is_none() && self.cached.is_on());
+        match &host {
+            Some(host) if shown => drop(fields.insert(HOST, host.clone())),
             _ => drop(fields.remove(HOST)),
         }
         headers::add_via(fields, version);
@@ -225,29 +232,6 @@ fn check(request: &Request<Incoming>) -> Result<(), Answer> {
         return Err(Answer::circle());
     }
     Ok(())
-}
-
-/// The host that the client asked for; the target's goes before the field (RFC 9112 section 3.2.2).
-fn host(request: &Request<Incoming>) -> Result<Option<HeaderValue>, Answer> {
-    let mut fields = request.headers().get_all(HOST).iter();
-    let field = fields.next();
-    let needed = request.version() == Version::HTTP_11;
-    if fields.next().is_some() || (needed && field.is_none()) {
-        return Err(Answer::invalid("an HTTP/1.1 request has exactly one Host field"));
-    }
-    if field.is_some_and(|field| !headers::is_host(field.as_bytes())) {
-        return Err(Answer::invalid("the Host field names no host"));
-    }
-    match request.uri().authority() {
-        // RFC 9110 section 4.2.4: user information in a target is an error.
-        Some(authority) if authority.as_str().contains('@') => {
-            Err(Answer::invalid("the request target holds credentials"))
-        }
-        Some(authority) => HeaderValue::from_str(authority.as_str())
-            .map(Some)
-            .map_err(|_| Answer::invalid("the request target is invalid")),
-        None => Ok(field.cloned()),
-    }
 }
 
 fn announce(fields: &mut HeaderMap, protocol: HeaderValue) {

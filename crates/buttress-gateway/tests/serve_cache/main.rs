@@ -374,3 +374,39 @@ fn an_answer_is_taken_as_it_is_unless_retries_are_asked_for() {
         assert_eq!(origin.calls("/e"), calls, "{flags:?}");
     }
 }
+
+#[test]
+fn spellings_of_one_host_are_one_resource_and_a_change_is_of_all_its_answers() {
+    let origin = Origin::new();
+    let gateway = start(&origin, "rfc");
+    let ask_at = |method: &str, host: &str, fields: &str| {
+        let mut peer = gateway.connect();
+        peer.send(format!("{method} /s HTTP/1.1\r\nhost: {host}\r\n{fields}\r\n"));
+        let head = peer.head();
+        String::from_utf8(peer.body(&head)).unwrap()
+    };
+    let answers =
+        (0..20).map(|number| answer(200, "cache-control: max-age=60", &number.to_string()));
+    origin.answers("/s", answers.collect());
+    let spellings = ["site.example", "SITE.example", "site.example:80", "site.example:"];
+    for spelling in spellings {
+        assert_eq!(ask_at("GET", spelling, ""), "0", "{spelling}");
+    }
+    let heard = |head: &[(String, String)]| {
+        let host = head.iter().find(|field| field.0.eq_ignore_ascii_case("x-forwarded-host"));
+        host.unwrap().1.clone()
+    };
+    assert_eq!(heard(&origin.seen("/s")[0]), "site.example");
+    let mut calls = 1;
+    for spelling in spellings {
+        assert_eq!(ask_at("PUT", spelling, ""), calls.to_string());
+        assert_eq!(ask_at("GET", "site.example", ""), (calls + 1).to_string(), "{spelling}");
+        calls += 2;
+    }
+    for fields in ["x-forwarded-host: a\r\n", "x-forwarded-proto: https\r\n", "x-host: a\r\n"] {
+        assert_eq!(ask_at("DELETE", "site.example", fields), calls.to_string());
+        assert_eq!(ask_at("GET", "site.example", ""), (calls + 1).to_string(), "{fields}");
+        calls += 2;
+    }
+    assert_eq!(ask_at("GET", "site.example:81", ""), calls.to_string(), "another server");
+}
