@@ -48,7 +48,7 @@ impl Identity {
     pub(crate) fn partitions(&self) -> Tag {
         let key = self.resource.as_ref().unwrap_or(&self.key).as_bytes();
         let digits = key.iter().map(|byte| format!("{byte:02x}"));
-        Tag::from(format!("partitions of {}", digits.collect::<String>()).as_str())
+        Tag::from(format!("{} partitions", digits.collect::<String>()).as_str())
     }
 
     /// The canonical URI, without the parameters that the key leaves out.

@@ -1,7 +1,7 @@
 //! Who was purged when, in a bounded room.
 
 use std::{
-    hash::BuildHasher,
+    hash::{BuildHasher, RandomState},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +13,7 @@ use crate::{Entry, Key, Removal, Tag};
 
 /// How many keys, and how many tags, are told apart. Those that share a mark are purged together as
 /// far as fills under way are concerned, which costs a fill and nothing else.
-const MARKS: usize = 4096;
+const MARKS: usize = 16 * 1024;
 
 /// How many keys can be written at the same time.
 const LOCKS: usize = 64;
@@ -35,6 +35,8 @@ pub(super) struct Marks {
     tags: Box<[AtomicU64]>,
     locks: Box<[Mutex<()>]>,
     hash: KeyHash,
+    /// For names, which unlike keys may have much in common, above all how they begin.
+    names: RandomState,
 }
 
 impl Marks {
@@ -48,6 +50,7 @@ impl Marks {
             tags: marks(),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
             hash,
+            names: RandomState::new(),
         }
     }
 
@@ -62,11 +65,11 @@ impl Marks {
     }
 
     pub(super) fn purge_key(&self, key: &Key) {
-        self.keys[self.slot(key)].store(self.next(), Ordering::SeqCst);
+        self.keys[self.key(key)].store(self.next(), Ordering::SeqCst);
     }
 
     pub(super) fn purge_tag(&self, tag: &Tag) {
-        self.tags[self.slot(tag)].store(self.next(), Ordering::SeqCst);
+        self.tags[self.tag(tag)].store(self.next(), Ordering::SeqCst);
     }
 
     pub(super) fn purge_all(&self, removal: Removal) {
@@ -87,8 +90,8 @@ impl Marks {
         let mark = |mark: &AtomicU64| mark.load(Ordering::SeqCst) <= seen;
         let tags = entry.map_or(&[][..], |entry| &entry.tags);
         mark(&self.any)
-            && mark(&self.keys[self.slot(key)])
-            && tags.iter().all(|tag| mark(&self.tags[self.slot(tag)]))
+            && mark(&self.keys[self.key(key)])
+            && tags.iter().all(|tag| mark(&self.tags[self.tag(tag)]))
     }
 
     pub(super) fn lock(&self, key: &Key) -> MutexGuard<'_, ()> {
@@ -113,19 +116,22 @@ impl Marks {
         }
     }
 
-    fn slot(&self, what: impl std::hash::Hash) -> usize {
-        self.number(what, MARKS)
+    fn key(&self, key: &Key) -> usize {
+        number(self.hash.hash_one(key), MARKS)
+    }
+
+    fn tag(&self, tag: &Tag) -> usize {
+        number(self.names.hash_one(tag), MARKS)
     }
 
     fn lock_of(&self, key: &Key) -> usize {
-        self.number(key, LOCKS)
+        number(self.hash.hash_one(key), LOCKS)
     }
+}
 
-    fn number(&self, what: impl std::hash::Hash, of: usize) -> usize {
-        let hash = self.hash.hash_one(what);
-        // The upper half: moka takes its buckets from the whole.
-        usize::try_from(hash >> 32).unwrap_or_default() % of
-    }
+/// The upper half: moka takes its buckets from the whole.
+fn number(hash: u64, of: usize) -> usize {
+    usize::try_from(hash >> 32).unwrap_or_default() % of
 }
 
 fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {

@@ -123,3 +123,19 @@ fn a_variant_is_linked_under_the_lock_of_its_resource() {
     });
     assert!(shared.look_up(&key(1)).slot.is_none());
 }
+
+#[test]
+fn a_purge_of_one_tag_costs_no_fill_of_another_that_begins_alike() {
+    let store = MemoryStore::new(1 << 20).unwrap();
+    let shared = &store.shared;
+    let tag = |number: u64| format!("articles of the category {number}");
+    let seen = shared.marks.generation();
+    for number in 0..16 {
+        shared.remove(&Purge::Tag(Tag::new(tag(number))), Removal::Hard);
+    }
+    let fills =
+        (100..164).map(|number| shared.put(&key(number), entry(1, &[tag(number)]), HOUR, seen));
+    // Some may share a mark by chance.
+    let kept = fills.filter(|written| written.is_kept()).count();
+    assert!(kept >= 60, "{kept} of 64");
+}
