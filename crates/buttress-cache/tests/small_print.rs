@@ -13,7 +13,7 @@ const TAG: (&str, &str) = ("etag", "\"a\"");
 /// RFC 9111 section 3: a validator says nothing of storing, nor does how stale a response may be.
 #[tokio::test(start_paused = true)]
 async fn a_status_of_its_own_is_stored_only_if_the_response_says_so() {
-    for status in [201, 202, 302, 303, 307, 400, 401, 403, 422, 429, 500, 503, 299, 499, 599] {
+    for status in [201, 202, 302, 303, 307, 400, 401, 403, 422, 500, 503, 299, 499, 599] {
         for (fields, stored) in [
             (&[TAG][..], false),
             (&[("cache-control", "stale-while-revalidate=60"), TAG], false),
@@ -33,6 +33,19 @@ async fn a_status_of_its_own_is_stored_only_if_the_response_says_so() {
             let stale = get_with(&client, &[("cache-control", "max-stale")]).await;
             assert_eq!(stale.status == status, stored, "{status}");
         }
+    }
+}
+
+/// RFC 6585 sections 3 to 6.
+#[tokio::test(start_paused = true)]
+async fn what_no_cache_may_store_is_not_stored_whatever_it_says() {
+    for status in [428, 429, 431, 511] {
+        let origin = Origin::new(move |_, _| respond(status, &[("cache-control", "max-age=60")]));
+        let client = origin.cached();
+        for _ in 0..2 {
+            assert_eq!(get(&client).await.status, status);
+        }
+        assert_eq!(origin.calls(), 2, "{status}");
     }
 }
 

@@ -207,7 +207,9 @@ impl Directives {
 
     /// Reads a targeted field such as `CDN-Cache-Control`, which is a structured dictionary; `None`
     /// if it is absent, empty or breaks the rules, and so is as if it were not there (RFC 9213
-    /// section 2.1). A member of a wrong type is left out; if that is all there is, nothing is said.
+    /// section 2.1). Any other takes the place of `Cache-Control`, whatever it says: `none` is an example
+    /// of section 3.1. A time of a wrong type is no time, rather than none that was said; what forbids
+    /// does so whatever its type.
     #[must_use]
     pub fn targeted(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
         let mut lines = headers.get_all(name).iter();
@@ -221,35 +223,30 @@ impl Directives {
             return None;
         }
         let mut directives = Self::default();
-        let (mut used, mut wrong) = (false, false);
         for (name, member) in &members {
-            let taken = match member {
+            match member {
                 sfv::ListEntry::Item(item) => {
-                    directives.add_structured(name.as_str(), &item.bare_item).is_some()
+                    directives.add_structured(name.as_str(), &item.bare_item);
                 }
-                sfv::ListEntry::InnerList(_) => !is_number(name.as_str()),
-            };
-            used |= taken;
-            wrong |= !taken;
+                sfv::ListEntry::InnerList(_) => directives.add(name.as_str().as_bytes(), None),
+            }
         }
-        (used || !wrong).then_some(directives)
+        Some(directives)
     }
 
-    fn add_structured(&mut self, name: &str, value: &sfv::BareItem) -> Option<()> {
+    fn add_structured(&mut self, name: &str, value: &sfv::BareItem) {
+        const NO_NUMBER: &str = "?";
+        let number = matches!(value, sfv::BareItem::Integer(number) if i64::from(*number) >= 0);
         let text = match value {
             sfv::BareItem::Boolean(true) => None,
-            sfv::BareItem::Boolean(false) => return Some(()),
+            sfv::BareItem::Boolean(false) => return,
+            _ if is_number(name) && !number => Some(NO_NUMBER.to_owned()),
             sfv::BareItem::Integer(number) => Some(number.to_string()),
             sfv::BareItem::String(text) => Some(text.as_str().to_owned()),
             sfv::BareItem::Token(text) => Some(text.as_str().to_owned()),
-            _ => Some(String::from("?")),
+            _ => Some(NO_NUMBER.to_owned()),
         };
-        let number = matches!(value, sfv::BareItem::Integer(number) if i64::from(*number) >= 0);
-        if is_number(name) && !number {
-            return None;
-        }
         self.add(name.as_bytes(), text.as_deref().map(str::as_bytes));
-        Some(())
     }
 }
 
@@ -359,25 +356,24 @@ mod tests {
         assert_eq!(directives.max_age, Delta::Secs(60));
         assert!(directives.private.is_whole());
         assert!(!targeted("no-store=?0, max-age=1").unwrap().no_store);
-        for bad in [
-            "",
-            "MaX-aGe=60",
-            "max-age =60",
-            "max-age=60, &&&",
-            "max-age=\"60\"",
-            "max-age=-1",
-            "max-age=1.0",
-            "max-age=(1)",
-        ] {
+        for bad in ["", "MaX-aGe=60", "max-age =60", "max-age=60, &&&"] {
             assert_eq!(targeted(bad), None, "{bad}");
         }
-        for wrong in ["no-store, max-age=\"60\"", "no-store, foo=(a b)", "max-age=(1), no-store"] {
-            let directives = targeted(wrong).unwrap();
-            assert!(directives.no_store && directives.max_age == Delta::Absent, "{wrong}");
+        for wrong in ["max-age=\"60\"", "max-age=-1", "max-age=1.0", "max-age=(1)", "max-age"] {
+            assert_eq!(targeted(wrong).unwrap().max_age, Delta::Invalid, "{wrong}");
+        }
+        for wrong in [
+            "no-store, max-age=\"60\"",
+            "no-store, foo=(a b)",
+            "max-age=(1), no-store",
+            "no-store=(a)",
+            "no-store=1",
+        ] {
+            assert!(targeted(wrong).unwrap().no_store, "{wrong}");
         }
         let directives = targeted("max-age=60, stale-while-revalidate=\"5\", foo=(a)").unwrap();
         assert_eq!(directives.max_age, Delta::Secs(60));
-        assert!(targeted("foo=(a b)").is_some(), "unknown, and said");
+        assert_eq!(targeted("none"), Some(Directives::default()), "said, and unknown");
     }
 
     proptest::proptest! {

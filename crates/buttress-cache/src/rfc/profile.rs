@@ -135,6 +135,11 @@ pub(crate) const fn is_heuristic(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
+/// Statuses that no cache may store, whatever they say (RFC 6585).
+pub(crate) const fn is_never_stored(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 428 | 429 | 431 | 511)
+}
+
 /// Statuses that this cache knows the rules of (RFC 9110 section 15), for `must-understand`.
 pub(crate) const fn is_understood(status: StatusCode) -> bool {
     matches!(

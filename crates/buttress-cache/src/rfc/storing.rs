@@ -9,7 +9,7 @@ use super::{
     kept::kept,
     list::Members,
     parts::{part_of, strong_validator},
-    profile::{is_heuristic, is_understood},
+    profile::{is_heuristic, is_never_stored, is_understood},
 };
 use crate::Time;
 
@@ -238,7 +238,8 @@ fn may_store(profile: &Profile, exchange: &Exchange<'_>, control: &Control) -> R
     let range = exchange.request.contains_key(header::RANGE);
     let own = status == StatusCode::NOT_MODIFIED
         || (range && status == StatusCode::RANGE_NOT_SATISFIABLE);
-    if own || status.is_informational() || (part && !is_one_part(exchange)) {
+    let never = own || status.is_informational() || is_never_stored(status);
+    if never || (part && !is_one_part(exchange)) {
         return Err(Refusal::Status);
     }
     let understood = is_understood(status);
