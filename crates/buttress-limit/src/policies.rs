@@ -1,114 +1,48 @@
 //! What an upstream's `RateLimit-Policy` says.
 
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
-use sfv::{
-    BareItemFromInput, KeyRef, Parser,
-    visitor::{
-        EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ListVisitor, ParameterVisitor,
-    },
-};
+use sfv::{BareItem, Item, List, ListEntry, Parser};
 
 use crate::cost::Unit;
 
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// How many policies of an answer are looked at.
+/// How many policies of a line are looked at.
 const MOST: usize = 16;
 
 /// Calls `found` with the quota of each policy, and with the time that it is for. Those without a
 /// time and those in a unit that is not known here are left out.
+///
+/// The list of the draft: `"burst";q=100;w=60, "daily";q=1000;w=86400;qu="requests"`.
 pub(crate) fn read(headers: &HeaderMap, mut found: impl FnMut(Unit, u64, Duration)) {
     for line in headers.get_all(&POLICY) {
-        let Ok(text) = str::from_utf8(line.as_bytes()) else { continue };
-        let mut list = Policies::default();
         // One that is malformed is to be ignored as a whole.
-        if Parser::new(text).parse_list_with_visitor(&mut list).is_err() {
-            continue;
-        }
-        for (unit, amount, per) in list.found {
+        let Ok(list) = Parser::new(line.as_bytes()).parse::<List>() else { continue };
+        let items = list.iter().filter_map(|entry| match entry {
+            ListEntry::Item(item) => Some(item),
+            ListEntry::InnerList(_) => None,
+        });
+        for (unit, amount, per) in items.filter_map(policy).take(MOST) {
             found(unit, amount, per);
         }
     }
 }
 
-/// The list of the draft: `"burst";q=100;w=60, "daily";q=1000;w=86400;qu="requests"`.
-#[derive(Default)]
-struct Policies {
-    found: Vec<(Unit, u64, Duration)>,
-}
-
-/// What one policy has said so far.
-struct Policy<'a> {
-    all: &'a mut Policies,
-    quota: Option<u64>,
-    window: Option<u64>,
-    unit: Option<Unit>,
-}
-
-impl<'de> ListVisitor<'de> for Policies {
-    type Error = Infallible;
-
-    fn entry(&mut self) -> Result<impl EntryVisitor<'de>, Infallible> {
-        Ok(Policy { all: self, quota: None, window: None, unit: Some(Unit::Requests) })
-    }
-}
-
-impl<'de> ItemVisitor<'de> for Policy<'_> {
-    type Error = Infallible;
-
-    fn bare_item(
-        self,
-        _name: BareItemFromInput<'de>,
-    ) -> Result<impl ParameterVisitor<'de>, Infallible> {
-        Ok(self)
-    }
-}
-
-impl<'de> EntryVisitor<'de> for Policy<'_> {
-    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Infallible> {
-        Ok(Ignored)
-    }
-}
-
-impl<'de> ParameterVisitor<'de> for Policy<'_> {
-    type Error = Infallible;
-
-    fn parameter(
-        &mut self,
-        key: &'de KeyRef,
-        value: BareItemFromInput<'de>,
-    ) -> Result<(), Infallible> {
-        match key.as_str() {
-            "q" => self.quota = natural(&value),
-            "w" => self.window = natural(&value),
-            "qu" => self.unit = unit(&value),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), Infallible> {
-        if let (Some(quota), Some(window), Some(unit)) = (self.quota, self.window, self.unit)
-            && self.all.found.len() < MOST
-        {
-            self.all.found.push((unit, quota, Duration::from_secs(window)));
-        }
-        Ok(())
-    }
-}
-
-fn natural(value: &BareItemFromInput<'_>) -> Option<u64> {
-    match value {
-        BareItemFromInput::Integer(number) => u64::try_from(i64::from(*number)).ok(),
+fn policy(item: &Item) -> Option<(Unit, u64, Duration)> {
+    let natural = |name: &str| match item.params.get(name)? {
+        BareItem::Integer(number) => u64::try_from(i64::from(*number)).ok(),
         _ => None,
-    }
-}
-
-fn unit(value: &BareItemFromInput<'_>) -> Option<Unit> {
-    let BareItemFromInput::String(name) = value else { return None };
-    Unit::ALL.into_iter().find(|unit| unit.as_str() == name.as_str())
+    };
+    let unit = match item.params.get("qu") {
+        None => Unit::Requests,
+        Some(BareItem::String(name)) => {
+            Unit::ALL.into_iter().find(|unit| unit.as_str() == name.as_str())?
+        }
+        Some(_) => return None,
+    };
+    Some((unit, natural("q")?, Duration::from_secs(natural("w")?)))
 }
 
 #[cfg(test)]
