@@ -113,7 +113,15 @@ impl<O: Observer> Core<O> {
         response: &Response<B>,
     ) -> Option<(Option<Entry>, Place)> {
         let status = response.status();
-        if status.is_server_error() || status == StatusCode::NOT_MODIFIED {
+        // Parts are of GET (RFC 9110 section 14.2): one to HEAD is of nothing.
+        let says_nothing = status.is_server_error()
+            || matches!(
+                status,
+                StatusCode::NOT_MODIFIED
+                    | StatusCode::PARTIAL_CONTENT
+                    | StatusCode::RANGE_NOT_SATISFIABLE
+            );
+        if says_nothing {
             return None;
         }
         let stored = sent.fetch.stored.as_ref().or(sent.look.part.as_ref());
