@@ -116,6 +116,21 @@ fn overlay(older: &HeaderMap, newer: &HeaderMap) -> HeaderMap {
     headers
 }
 
+/// The fields of a part that came with all that is known of it from a stored response, if that is of the
+/// very same bytes.
+pub(crate) fn completed(entry: &Entry, part: &HeaderMap) -> Option<HeaderMap> {
+    if !same_bytes(&entry.headers, part) {
+        return None;
+    }
+    let mut headers = overlay(&entry.headers, part);
+    for name in [header::CONTENT_RANGE, header::CONTENT_LENGTH] {
+        for value in part.get_all(&name) {
+            headers.append(&name, value.clone());
+        }
+    }
+    Some(headers)
+}
+
 fn line((first, last): Span, total: u64) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("bytes {first}-{last}/{total}")).ok()
 }

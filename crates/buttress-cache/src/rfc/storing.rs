@@ -271,7 +271,8 @@ fn is_one_part(exchange: &Exchange<'_>) -> bool {
     /// A longer `Range` asks for more than one part, or for nothing sensible.
     const LONGEST: usize = 64;
     let range = exchange.request.get(header::RANGE);
-    range.is_some_and(|range| range.len() <= LONGEST)
+    *exchange.method == Method::GET
+        && range.is_some_and(|range| range.len() <= LONGEST)
         && part_of(exchange.status, exchange.response).is_some()
 }
 
