@@ -271,13 +271,14 @@ impl<O: Observer> Core<O> {
                 if let Some(refusal) = refusal {
                     self.observer.refused(refusal);
                 }
-                let outdated = sent.outdated(status, response.headers(), refusal.is_some());
-                for found in outdated {
-                    self.forget(&found.key).await;
-                }
                 // What this request alone is the reason of says nothing of others.
                 let own = status == StatusCode::NOT_MODIFIED
-                    || matches!(refusal, Some(Refusal::Authorization | Refusal::Request));
+                    || refusal.is_some_and(Refusal::is_of_request);
+                if !own {
+                    for found in sent.outdated(status, response.headers()) {
+                        self.forget(&found.key).await;
+                    }
+                }
                 if sent.lead.is_some() && !own {
                     self.state.unshared.set(&sent.look.flight, self.settings.hit_for_miss);
                 }

@@ -14,7 +14,10 @@ use crate::{
     clock,
     core::{Core, Fetch, Wanted},
     look::{Found, Look},
-    rfc::{CacheStatus, Exchange, Forwarded, Staleness, head_update, judge, targets},
+    rfc::{
+        CacheStatus, Exchange, Forwarded, Freshened, Staleness, head_update, judge, same_bytes,
+        targets,
+    },
 };
 
 impl<S, B, O> Job<S, B, O>
@@ -130,18 +133,28 @@ impl<O: Observer> Core<O> {
         }
         let exchange = asked.exchange(response, clock::now());
         let profile = &self.settings.profile;
-        let of_get = stored.filter(|found| !found.entry.policy.flags.has(Flags::HEAD));
-        if let Some(found) = of_get {
-            let entry = head_update(profile, &found.entry, &exchange).map(|mut entry| {
-                self.tag_anew(&found.entry, &mut entry);
-                *entry
-            });
-            return Some((entry, Place::Stored(found.key, found.entry.id)));
-        }
         // What a HEAD and a GET may be told is the same.
         let judged = judge(profile, &Exchange { method: &Method::GET, ..exchange });
+        if matches!(judged, Err(refusal) if refusal.is_of_request()) {
+            return None;
+        }
+        let same = |found: &&Found| same_bytes(&found.entry.headers, response.headers());
+        let of_get = stored.filter(|found| !found.entry.policy.flags.has(Flags::HEAD));
+        if let Some(found) = of_get {
+            let entry = match head_update(profile, &found.entry, &exchange) {
+                Freshened::Entry { mut entry, keep: true } => {
+                    self.tag_anew(&found.entry, &mut entry);
+                    Some(*entry)
+                }
+                // It is what it was, and may not be kept as this.
+                Freshened::Entry { keep: false, .. } if same(&found) => return None,
+                _ => None,
+            };
+            return Some((entry, Place::Stored(found.key, found.entry.id)));
+        }
         let Ok(storable) = judged else {
-            return stored.map(|found| (None, Place::Stored(found.key, found.entry.id)));
+            let differs = stored.filter(|found| !same(found));
+            return differs.map(|found| (None, Place::Stored(found.key, found.entry.id)));
         };
         let mut entry = self.entry(&sent.wanted.identity, asked, response, storable);
         entry.policy.flags = entry.policy.flags.with(Flags::PARTIAL).with(Flags::HEAD);

@@ -38,6 +38,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the request is the reason, so that it says nothing of what others get.
+    pub(crate) const fn is_of_request(self) -> bool {
+        matches!(self, Self::Authorization | Self::Request)
+    }
+
     /// A short name for logs and metric labels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -3,8 +3,8 @@
 use buttress_cache::CacheResult;
 
 use crate::{
-    FRESH, WHOLE, asked, asked_for, part, serve,
-    support::{Origin, get, get_with},
+    FRESH, TAG, WHOLE, asked, asked_for, part, serve,
+    support::{Origin, get, get_with, ok},
 };
 
 /// A server that leaves out of a part what a client that sends `If-Range` knows (RFC 9110 section
@@ -66,4 +66,19 @@ async fn a_part_for_who_knows_something_else_leaves_what_is_stored() {
     let got = part(&client, "bytes=0-3").await;
     assert_eq!((got.result, got.field("etag")), (Some(CacheResult::Hit), Some("\"a\"")));
     assert_eq!(part(&client, "bytes=4-5").await.result, Some(CacheResult::Miss));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_for_one_user_leaves_the_part_for_all() {
+    let origin = Origin::new(|parts, _| {
+        if parts.headers.contains_key("authorization") {
+            return ok(&[FRESH, ("etag", "\"mine\"")], "mine");
+        }
+        serve(parts, &[FRESH, TAG])
+    });
+    let client = origin.cached();
+    part(&client, "bytes=0-3").await;
+    assert_eq!(get_with(&client, &[("authorization", "x")]).await.text(), "mine");
+    assert_eq!(part(&client, "bytes=0-3").await.result, Some(CacheResult::Hit));
+    assert_eq!(origin.calls(), 2);
 }
