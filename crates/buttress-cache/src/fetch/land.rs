@@ -272,7 +272,7 @@ impl<O: Observer> Core<O> {
                     self.observer.refused(refusal);
                 }
                 // What this request alone is the reason of says nothing of others.
-                let own = status == StatusCode::NOT_MODIFIED
+                let own = matches!(status, StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT)
                     || refusal.is_some_and(Refusal::is_of_request);
                 if !own {
                     for found in sent.outdated(status, response.headers()) {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
-use http::{Method, Response, StatusCode, Uri, request::Parts};
+use http::{Method, Response, StatusCode, Uri, header, request::Parts};
 use http_body::Body;
 
 use super::{
@@ -70,7 +70,7 @@ where
     }
 
     /// Revalidates a stored response in a task, unless somebody does already, or it failed just now.
-    pub(super) fn revalidate(self, wanted: Wanted, look: Look, found: Found) {
+    pub(super) fn revalidate(mut self, wanted: Wanted, look: Look, found: Found) {
         let state = Arc::clone(&self.core.state);
         if state.failing.has(&look.flight) {
             return;
@@ -79,6 +79,14 @@ where
         let Some(lead) = state.flights.try_lead(&look.flight, &wanted.identity) else {
             return;
         };
+        // A whole is renewed as that, unless parts of it are another thing.
+        let of_parts = [header::RANGE, header::IF_RANGE];
+        let varies = found.entry.vary.fields().any(|(name, _)| of_parts.contains(name));
+        if !varies && !found.entry.policy.flags.has(Flags::PARTIAL) {
+            for name in of_parts {
+                self.parts.headers.remove(name);
+            }
+        }
         let fetch = Fetch::confirming(found, Staleness::default(), Forwarded::Stale);
         let Some(tasks) = self.tasks.upgrade() else { return };
         tasks.spawn(async move {

@@ -1,10 +1,13 @@
 //! What a part that comes must not do to what is stored.
 
+use std::time::Duration;
+
 use buttress_cache::CacheResult;
+use buttress_testkit::Script;
 
 use crate::{
     FRESH, TAG, WHOLE, asked, asked_for, part, serve,
-    support::{Origin, get, get_with, ok},
+    support::{Origin, Reply, get, get_with, ok, pass, respond_with, settle},
 };
 
 /// A server that leaves out of a part what a client that sends `If-Range` knows (RFC 9110 section
@@ -80,5 +83,46 @@ async fn a_whole_for_one_user_leaves_the_part_for_all() {
     part(&client, "bytes=0-3").await;
     assert_eq!(get_with(&client, &[("authorization", "x")]).await.text(), "mine");
     assert_eq!(part(&client, "bytes=0-3").await.result, Some(CacheResult::Hit));
+    assert_eq!(origin.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_whole_is_renewed_in_the_background_as_a_whole() {
+    for tag in [Some(TAG), None] {
+        let origin = Origin::new(move |parts, number| {
+            let control =
+                [("cache-control", "max-age=1, stale-while-revalidate=60"), FRESH][number.min(1)];
+            let fields: Vec<_> = [control].into_iter().chain(tag).collect();
+            serve(parts, &fields)
+        });
+        let client = origin.cached();
+        get(&client).await;
+        pass(2).await;
+        let own = [("range", "bytes=0-1"), ("if-range", "\"a\"")];
+        let range = if tag.is_some() { &own[..] } else { &own[..1] };
+        assert_eq!(get_with(&client, range).await.result, Some(CacheResult::Stale));
+        settle().await;
+        assert_eq!(asked(&origin, 1), (None, None));
+        let got = get(&client).await;
+        assert_eq!((got.status, got.text(), got.result), (200, WHOLE, Some(CacheResult::Hit)));
+        assert_eq!(origin.calls(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_nobody_asked_for_keeps_nobody_from_sharing() {
+    let origin = Origin::new(|_, number| match number {
+        0 => {
+            let fields = [FRESH, TAG, ("content-range", "bytes 0-3/10")];
+            Reply::from(respond_with(206, &fields, Script::new().data("0123")))
+        }
+        _ => Reply::from(ok(&[FRESH, TAG], WHOLE)).after(Duration::from_secs(1)),
+    });
+    let client = origin.cached();
+    assert_eq!(get(&client).await.status, 206);
+    let all = (0..5).map(|_| get(&client));
+    for got in futures_util::future::join_all(all).await {
+        assert_eq!((got.status, got.text()), (200, WHOLE));
+    }
     assert_eq!(origin.calls(), 2);
 }
