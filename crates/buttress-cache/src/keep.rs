@@ -13,7 +13,7 @@ use crate::{
     Entry, EntryId, Flags, Generation, Identity, Key, KeySpec, Observer, Purge, Removal, Slot,
     Store, StoreError, Tag, Variant, clock,
     core::{Core, State},
-    rfc::{Held, combine, promote, strong_validator},
+    rfc::{Held, combine, fit, promote, strong_validator},
     tasks::Tasks,
 };
 
@@ -74,6 +74,10 @@ impl<O: Observer> Core<O> {
         if stored.policy.flags.has(Flags::PARTIAL) {
             let settings = &self.settings;
             let all = combine(&settings.profile, &stored, &part, settings.max_body);
+            // Of what is too much together the larger is worth more.
+            if all.is_none() && stored.body.length() > part.body.length() && fit(&stored, &part) {
+                return None;
+            }
             return Some(all.map_or(part, Arc::new));
         }
         // The whole is better, unless this was asked for after it came and is another.

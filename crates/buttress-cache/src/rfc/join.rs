@@ -135,21 +135,28 @@ fn line((first, last): Span, total: u64) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("bytes {first}-{last}/{total}")).ok()
 }
 
+/// Whether two stored parts are of the very same bytes.
+pub(crate) fn fit(older: &Entry, newer: &Entry) -> bool {
+    both(older, newer).is_some()
+}
+
+fn both<'a>(older: &'a Entry, newer: &'a Entry) -> Option<(Held<'a>, Held<'a>)> {
+    let part = |entry: &Entry| entry.policy.flags.has(Flags::PARTIAL);
+    let (old, new) = (Held::of(older)?, Held::of(newer)?);
+    let fit = part(older)
+        && part(newer)
+        && old.total() == new.total()
+        && older.uri == newer.uri
+        && older.vary == newer.vary
+        && same_bytes(&older.headers, &newer.headers);
+    fit.then_some((old, new))
+}
+
 /// A stored part and a newer one as one, which is the whole if nothing is missing any more. `None` if
 /// they are not of the very same bytes, or have more than `most` together.
 #[must_use]
 pub fn combine(profile: &Profile, older: &Entry, newer: &Entry, most: u64) -> Option<Entry> {
-    let part = |entry: &Entry| entry.policy.flags.has(Flags::PARTIAL);
-    let (old, new) = (Held::of(older)?, Held::of(newer)?);
-    if !part(older)
-        || !part(newer)
-        || old.total() != new.total()
-        || older.uri != newer.uri
-        || older.vary != newer.vary
-        || !same_bytes(&older.headers, &newer.headers)
-    {
-        return None;
-    }
+    let (old, new) = both(older, newer)?;
     let pieces = Pieces::of(&old, &new)?;
     let bytes: u64 = pieces.0.iter().map(|piece| length(piece.span)).sum();
     if bytes > most {
