@@ -145,3 +145,25 @@ fn a_whole_of_more_than_is_allowed_is_not_put_together() {
     assert!(combine(&Profile::rfc(), &one, &other, 9).is_none());
     assert!(combine(&Profile::rfc(), &one, &other, 10).is_some());
 }
+
+/// Whether a piece lies in the buffer of another.
+fn lies_in(piece: &Bytes, whole: &Bytes) -> bool {
+    whole.as_ptr_range().contains(&piece.as_ptr())
+}
+
+#[test]
+fn what_is_left_of_a_piece_does_not_keep_all_of_it() {
+    let whole = vec![7; 200_000];
+    let mut old = part(&whole, 0, 99_999, "\"a\"", 200_000);
+    let piece = Bytes::copy_from_slice(&whole[..100_000]);
+    old.body = Chunks::from(piece.clone());
+    let mut new = part(&whole, 20_000, 119_999, "\"a\"", 200_000);
+    new.body = Chunks::from(Bytes::copy_from_slice(&whole[20_000..120_000]));
+    let both = combine(&Profile::rfc(), &old, &new, 1 << 20).unwrap();
+    assert_eq!(both.body.length(), 120_000);
+    assert!(both.body.as_slice().iter().all(|left| !lies_in(left, &piece)));
+    // What stays whole is not copied.
+    let next = part(&whole, 150_000, 150_010, "\"a\"", 200_000);
+    let both = combine(&Profile::rfc(), &old, &next, 1 << 20).unwrap();
+    assert!(both.body.as_slice().iter().any(|left| lies_in(left, &piece)));
+}

@@ -78,7 +78,7 @@ impl Rest {
         }
         let held = Held::of(entry)?;
         let stored = |first: u64, last: Option<u64>| match last {
-            Some(last) if first <= last => held.slices((first, last)),
+            Some(last) if first <= last => held.pieces((first, last)),
             _ => Some(Vec::new()),
         };
         let before = stored(self.asked.0, self.gap.0.checked_sub(1))?;
@@ -204,7 +204,7 @@ impl Pieces {
     fn of(old: &Held<'_>, new: &Held<'_>) -> Option<Self> {
         let mut pieces = Vec::new();
         let mut add = |held: &Held<'_>, span, new| {
-            pieces.push(Piece { span, slices: held.slices(span)?, new });
+            pieces.push(Piece { span, slices: held.pieces(span)?, new });
             Some(())
         };
         for &span in new.spans() {
