@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use buttress_cache::{
-    Chunks, Entry, Profile, Time,
+    Chunks, Entry, Profile, Tag, Time,
     rfc::{Exchange, combine, judge},
 };
 use bytes::Bytes;
@@ -166,4 +166,19 @@ fn what_is_left_of_a_piece_does_not_keep_all_of_it() {
     let next = part(&whole, 150_000, 150_010, "\"a\"", 200_000);
     let both = combine(&Profile::rfc(), &old, &next, 1 << 20).unwrap();
     assert!(both.body.as_slice().iter().any(|left| lies_in(left, &piece)));
+}
+
+#[test]
+fn what_is_put_together_has_the_tags_of_both() {
+    let tags = |names: &[&str]| names.iter().map(|name| Tag::from(*name)).collect::<Arc<[Tag]>>();
+    let (mut one, mut other) =
+        (part(&[7; 10], 0, 3, "\"a\"", 10), part(&[7; 10], 6, 8, "\"a\"", 10));
+    one.tags = tags(&["a", "b"]);
+    other.tags = tags(&["b", "c"]);
+    let mut both = combine(&Profile::rfc(), &one, &other, 1000).unwrap().tags.to_vec();
+    both.sort();
+    assert_eq!(both, *tags(&["a", "b", "c"]));
+    // As many as there are, each purge must find it; so there is an end to it.
+    one.tags = (0..1000).map(|number| Tag::from(&*number.to_string())).collect();
+    assert!(combine(&Profile::rfc(), &one, &other, 1000).is_none());
 }

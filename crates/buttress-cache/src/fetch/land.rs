@@ -20,7 +20,7 @@ use crate::{
     look::Found,
     rfc::{
         CacheStatus, Exchange, Freshened, Joined, Refusal, Storable, freshen, judge, named_in,
-        same_bytes, withheld_until_confirmed,
+        same_bytes, tags_of, withheld_until_confirmed,
     },
     serve::ttl,
     tasks::Tasks,
@@ -254,7 +254,11 @@ impl<O: Observer> Core<O> {
         match self.judge(&sent, asked, &response) {
             Ok(storable) => {
                 said.stored = true;
-                let head = self.entry(&sent.wanted.identity, asked, &response, storable);
+                let mut head = self.entry(&sent.wanted.identity, asked, &response, storable);
+                // What was stored is in it.
+                if let Some(part) = sent.look.part.as_ref().filter(|_| sent.came.is_some()) {
+                    head.tags = tags_of(&part.entry.tags, &head.tags);
+                }
                 let (seen, primary) = (sent.look.generation, *sent.wanted.identity.key());
                 let lead = sent.lead.take();
                 self.state.unshared.clear(&sent.look.flight);

@@ -11,10 +11,13 @@ use super::{
     parts::{Held, Span, Spans, length, part_of, same_bytes, strong_validator},
     range::one_span,
 };
-use crate::{Chunks, Entry, EntryId, Flags};
+use crate::{Chunks, Entry, EntryId, Flags, Tag};
 
 /// More spans of one response are not kept apart; the shortest go.
 const MOST_SPANS: usize = 16;
+
+/// Parts with more tags together are not put together: each purge would have to find them all.
+const MOST_TAGS: usize = 512;
 
 /// What is missing of a stored part to answer a request, and how to ask for it.
 #[derive(Clone, Debug)]
@@ -153,7 +156,8 @@ fn both<'a>(older: &'a Entry, newer: &'a Entry) -> Option<(Held<'a>, Held<'a>)> 
 }
 
 /// A stored part and a newer one as one, which is the whole if nothing is missing any more. `None` if
-/// they are not of the very same bytes, or have more than `most` together.
+/// they are not of the very same bytes, or have more than `most` together, or
+/// too many tags.
 #[must_use]
 pub fn combine(profile: &Profile, older: &Entry, newer: &Entry, most: u64) -> Option<Entry> {
     let (old, new) = both(older, newer)?;
@@ -168,8 +172,21 @@ pub fn combine(profile: &Profile, older: &Entry, newer: &Entry, most: u64) -> Op
     for span in &spans {
         headers.append(header::CONTENT_RANGE, line(*span, new.total())?);
     }
-    let both = Entry { id: EntryId::random(), headers, body, ..newer.clone() };
+    let tags = tags_of(&older.tags, &newer.tags);
+    if tags.len() > MOST_TAGS {
+        return None;
+    }
+    let both = Entry { id: EntryId::random(), headers, body, tags, ..newer.clone() };
     Some(promote(&both).unwrap_or(both))
+}
+
+/// By what can be purged what is made of both.
+pub(crate) fn tags_of(older: &Arc<[Tag]>, newer: &Arc<[Tag]>) -> Arc<[Tag]> {
+    let more: Vec<_> = older.iter().filter(|tag| !newer.contains(tag)).cloned().collect();
+    if more.is_empty() {
+        return Arc::clone(newer);
+    }
+    newer.iter().cloned().chain(more).collect()
 }
 
 /// A stored part that is all there is, as what it is part of.

@@ -25,7 +25,7 @@ mod vary;
 pub(crate) use self::{
     conditional::{date_of, fits, names_own, not_modified, select, validate, validate_any},
     invalidate::{is_safe, named_in, targets},
-    join::{Joined, Rest, completed, fit, promote},
+    join::{Joined, Rest, completed, fit, promote, tags_of},
     kept::withheld_until_confirmed,
     parts::{Held, same_bytes, strong_validator},
     range::{Served, serve},

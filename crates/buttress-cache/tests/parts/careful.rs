@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use buttress_cache::CacheResult;
+use buttress_cache::{CacheDirective, CacheResult, Removal, Tag};
 use buttress_testkit::Script;
 
 use crate::{
-    FRESH, TAG, WHOLE, asked, asked_for, part, serve,
-    support::{Origin, Reply, get, get_with, ok, pass, respond_with, settle},
+    FRESH, TAG, WHOLE, asked, asked_for, part, serve, server,
+    support::{
+        self, Origin, Reply, get, get_with, layer, ok, pass, read, request, respond_with, send,
+        settle,
+    },
 };
 
 /// A server that leaves out of a part what a client that sends `If-Range` knows (RFC 9110 section
@@ -125,4 +128,25 @@ async fn a_part_that_nobody_asked_for_keeps_nobody_from_sharing() {
         assert_eq!((got.status, got.text()), (200, WHOLE));
     }
     assert_eq!(origin.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_that_was_put_together_is_found_by_the_tags_of_its_parts() {
+    let origin = server(&[FRESH, TAG]);
+    let layer = layer();
+    let (client, handle) = (origin.behind(&layer), layer.handle());
+    let tagged = |tag: &str, range: Option<&str>| {
+        let mut request = request("GET", support::URI, &[]);
+        if let Some(range) = range {
+            request.headers_mut().insert("range", range.parse().unwrap());
+        }
+        request.extensions_mut().insert(CacheDirective::new().tag(tag));
+        request
+    };
+    read(send(&client, tagged("part", Some("bytes=0-3"))).await.unwrap()).await.unwrap();
+    read(send(&client, tagged("whole", None)).await.unwrap()).await.unwrap();
+    assert_eq!(asked(&origin, 1), asked_for("bytes=4-9"));
+    assert_eq!(get(&client).await.result, Some(CacheResult::Hit));
+    assert_eq!(handle.purge_tag(&Tag::from("part"), Removal::Hard).await.unwrap(), 1);
+    assert_eq!(get(&client).await.result, Some(CacheResult::Miss));
 }
