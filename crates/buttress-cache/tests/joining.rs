@@ -182,3 +182,24 @@ fn what_is_put_together_has_the_tags_of_both() {
     one.tags = (0..1000).map(|number| Tag::from(&*number.to_string())).collect();
     assert!(combine(&Profile::rfc(), &one, &other, 1000).is_none());
 }
+
+#[test]
+fn what_is_put_together_says_of_its_freshness_what_the_newer_says() {
+    let with = |mut entry: Entry, name, value: &'static str| {
+        entry.headers.remove(header::CACHE_CONTROL);
+        entry.headers.insert(name, HeaderValue::from_static(value));
+        entry
+    };
+    const EXPIRES: &str = "Sun, 06 Nov 2095 08:49:37 GMT";
+    for name in ["cache-control", "cdn-cache-control", "expires", "pragma"] {
+        let name: header::HeaderName = name.parse().unwrap();
+        let old = with(part(&[7; 10], 0, 3, "\"a\"", 10), name.clone(), "max-age=60");
+        let new = with(part(&[7; 10], 6, 8, "\"a\"", 10), header::WARNING, "x");
+        let both = combine(&Profile::rfc(), &old, &new, 1000).unwrap();
+        assert!(!both.headers.contains_key(&name), "{name}");
+        let new = with(new, name.clone(), EXPIRES);
+        let both = combine(&Profile::rfc(), &old, &new, 1000).unwrap();
+        assert_eq!(both.headers[&name], EXPIRES);
+        assert_eq!(both.policy, new.policy);
+    }
+}

@@ -168,6 +168,13 @@ pub fn combine(profile: &Profile, older: &Entry, newer: &Entry, most: u64) -> Op
     }
     let (spans, body) = pieces.merge();
     let mut headers = overlay(&older.headers, &newer.headers);
+    // The policy is that of the newer, and so is what it was read off.
+    let control = [header::CACHE_CONTROL, header::EXPIRES, header::PRAGMA];
+    for name in profile.targeted.iter().chain(&control) {
+        if !newer.headers.contains_key(name) {
+            headers.remove(name);
+        }
+    }
     withheld_too(profile, &mut headers);
     for span in &spans {
         headers.append(header::CONTENT_RANGE, line(*span, new.total())?);
