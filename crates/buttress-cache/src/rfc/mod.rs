@@ -27,7 +27,7 @@ pub(crate) use self::{
     invalidate::{is_safe, named_in, targets},
     join::{Joined, Rest, completed, fit, promote, tags_of},
     kept::withheld_until_confirmed,
-    parts::{Held, same_bytes, strong_validator},
+    parts::{Held, gives_way, same_bytes, strong_validator},
     range::{Served, serve},
     status::{CacheStatus, Forwarded},
     storing::{judge_for, judge_prompt},

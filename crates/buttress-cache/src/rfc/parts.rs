@@ -175,6 +175,14 @@ pub(crate) fn same_bytes(stored: &HeaderMap, other: &HeaderMap) -> bool {
     tagged[0] == tagged[1] && !contradict && strong.is_some() && strong == only(other, name)
 }
 
+/// Whether a stored whole gives way to a part: if that was asked for after the whole came, and is known
+/// to be of something else.
+pub(crate) fn gives_way(whole: &Entry, part: &Entry) -> bool {
+    let tags = [whole, part].map(|entry| strong_validator(&entry.headers));
+    let other = matches!(tags, [Some(whole), Some(part)] if whole != part);
+    other && whole.policy.response_time <= part.request_time
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

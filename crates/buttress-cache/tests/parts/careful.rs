@@ -150,3 +150,45 @@ async fn a_whole_that_was_put_together_is_found_by_the_tags_of_its_parts() {
     assert_eq!(handle.purge_tag(&Tag::from("part"), Removal::Hard).await.unwrap(), 1);
     assert_eq!(get(&client).await.result, Some(CacheResult::Miss));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_does_not_vary_leaves_the_variants() {
+    for tag in [TAG, ("etag", "W/\"a\"")] {
+        let origin = Origin::new(move |parts, _| {
+            let vary = ("vary", "accept-language");
+            if parts.headers.contains_key("range") {
+                return serve(parts, &[FRESH, tag]);
+            }
+            ok(&[FRESH, vary], parts.headers["accept-language"].to_str().unwrap())
+        });
+        let client = origin.cached();
+        for language in ["de", "en"] {
+            get_with(&client, &[("accept-language", language)]).await;
+        }
+        get_with(&client, &[("accept-language", "it"), ("range", "bytes=0-3")]).await;
+        for language in ["de", "en"] {
+            let got = get_with(&client, &[("accept-language", language)]).await;
+            assert_eq!((got.text(), got.result), (language, Some(CacheResult::Hit)));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_leaves_the_whole_that_was_stored_while_it_came() {
+    for (tag, vary) in [("\"a\"", None), ("W/\"a\"", None), ("\"a\"", Some(("vary", "foo")))] {
+        let origin = Origin::new(move |parts, _| {
+            let part = parts.headers.contains_key("range");
+            let fields: Vec<_> =
+                [FRESH, ("etag", tag)].into_iter().chain(vary.filter(|_| part)).collect();
+            serve(parts, &fields)
+        });
+        let client = origin.cached();
+        let part = request("GET", support::URI, &[("range", "bytes=0-3")]);
+        let part = send(&client, part).await.unwrap();
+        assert_eq!(get(&client).await.text(), WHOLE);
+        assert_eq!(read(part).await.unwrap().text(), "0123");
+        let got = get(&client).await;
+        assert_eq!((got.text(), got.result), (WHOLE, Some(CacheResult::Hit)), "{tag} {vary:?}");
+        assert_eq!(origin.calls(), 2);
+    }
+}
