@@ -25,9 +25,9 @@ mod vary;
 pub(crate) use self::{
     conditional::{date_of, fits, names_own, not_modified, select, validate, validate_any},
     invalidate::{is_safe, named_in, targets},
-    join::{Joined, Rest, promote},
+    join::{Joined, Rest, completed, fit, promote, tags_of},
     kept::withheld_until_confirmed,
-    parts::{Held, same_bytes, strong_validator},
+    parts::{Held, gives_way, same_bytes, strong_validator},
     range::{Served, serve},
     status::{CacheStatus, Forwarded},
     storing::{judge_for, judge_prompt},
