@@ -23,7 +23,9 @@ mod storing;
 mod vary;
 
 pub(crate) use self::{
-    conditional::{date_of, fits, names_own, not_modified, select, validate, validate_any},
+    conditional::{
+        MOST_TAGS, date_of, fits, names_own, not_modified, offered, select, validate, validate_any,
+    },
     invalidate::{is_safe, named_in, targets},
     join::{Joined, Rest, promote},
     kept::withheld_until_confirmed,
