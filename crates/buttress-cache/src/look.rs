@@ -133,14 +133,7 @@ impl Look {
     ) -> Self {
         let mut look = Self { found, part: None, generation, flight, why };
         // A part answers those only whose own part lies in it (RFC 9111 section 3.3).
-        let falls_short = |found: &mut Found| {
-            let flags = found.entry.policy.flags;
-            if !flags.has(Flags::PARTIAL) || (wanted.head && flags.has(Flags::HEAD)) {
-                return false;
-            }
-            !wanted.ask.range || cut(&found.entry, headers).is_none()
-        };
-        look.part = look.found.take_if(falls_short);
+        look.part = look.found.take_if(|found| falls_short(&found.entry, wanted, headers));
         look
     }
 
@@ -154,6 +147,15 @@ impl Look {
             None => self.why,
         }
     }
+}
+
+/// Whether what is here of a response is less than what a request asks for.
+pub(crate) fn falls_short(entry: &Entry, wanted: &Wanted, headers: &HeaderMap) -> bool {
+    let flags = entry.policy.flags;
+    if !flags.has(Flags::PARTIAL) || (wanted.head && flags.has(Flags::HEAD)) {
+        return false;
+    }
+    !wanted.ask.range || cut(entry, headers).is_none()
 }
 
 /// What a lookup under the primary key means: the answer, or which variant to look up.

@@ -208,6 +208,11 @@ fn part<B>(
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::empty())
         }
+        // Spans are never served as if they were one. It is not asked for what it has not.
+        None if entry.policy.flags.has(Flags::PARTIAL) => {
+            headers.clear();
+            (StatusCode::GATEWAY_TIMEOUT, ResponseBody::empty())
+        }
         Some(Served::Whole) | None => (entry.status, ResponseBody::stored(entry.body.clone())),
     }
 }

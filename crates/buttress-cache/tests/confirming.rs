@@ -104,7 +104,7 @@ async fn a_304_that_names_another_response_updates_nothing_and_is_asked_again() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_304_may_weaken_or_strengthen_the_tag_it_was_asked_about() {
+async fn a_304_with_a_weaker_or_stronger_tag_confirms_and_leaves_the_tag_as_it_is() {
     for (stored, named) in [("W/\"a\"", "\"a\""), ("\"a\"", "W/\"a\"")] {
         let origin = Origin::new(move |_, number| match number {
             0 => ok(&[("cache-control", "max-age=1"), ("etag", stored)], "body"),
@@ -113,8 +113,38 @@ async fn a_304_may_weaken_or_strengthen_the_tag_it_was_asked_about() {
         let client = origin.cached();
         get(&client).await;
         pass(2).await;
-        assert_eq!(get(&client).await.text(), "body");
-        assert_eq!(get(&client).await.result, Some(CacheResult::Hit));
+        let got = get(&client).await;
+        assert_eq!((got.text(), got.field("etag")), ("body", Some(stored)));
+        let hit = get(&client).await;
+        assert_eq!((hit.result, hit.field("etag")), (Some(CacheResult::Hit), Some(stored)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coded_body_never_gets_the_tag_of_what_it_was_coded_from() {
+    for (tag, coding, after) in [
+        (Some("W/\"a\""), Some("gzip"), Some("W/\"a\"")),
+        (None, Some("gzip"), None),
+        (None, None, Some("\"a\"")),
+    ] {
+        let origin = Origin::new(move |_, number| {
+            let mut fields = vec![("last-modified", OLD)];
+            fields.extend(tag.map(|tag| ("etag", tag)));
+            fields.extend(coding.map(|coding| ("content-encoding", coding)));
+            match number {
+                0 => {
+                    fields.push(("cache-control", "max-age=1"));
+                    ok(&fields, "body")
+                }
+                _ => respond(304, &[("etag", "\"a\""), ("cache-control", "max-age=60")]),
+            }
+        });
+        let client = origin.cached();
+        get(&client).await;
+        pass(2).await;
+        get(&client).await;
+        let hit = get(&client).await;
+        assert_eq!((hit.result, hit.field("etag")), (Some(CacheResult::Hit), after));
     }
 }
 

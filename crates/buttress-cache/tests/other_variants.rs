@@ -295,6 +295,27 @@ async fn all_that_is_of_the_same_bytes_is_brought_up_to_date() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_coded_otherwise_is_of_other_bytes() {
+    let origin = Origin::new(|parts, _| {
+        if parts.headers.contains_key("if-none-match") && language(parts) == Some("it") {
+            return respond(304, &[FRESH, VARY, ("etag", "\"a\""), ("x", "new")]);
+        }
+        let coding = language(parts).filter(|language| *language == "en");
+        let mut fields = vec![FRESH, VARY, ("etag", "\"a\"")];
+        fields.extend(coding.map(|_| ("content-encoding", "gzip")));
+        ok(&fields, "")
+    });
+    let client = origin.cached();
+    get(&client, "en").await;
+    pass(1).await;
+    get(&client, "fr").await;
+    assert_eq!(get(&client, "it").await.result, Some(CacheResult::Revalidated));
+    assert_eq!(get(&client, "fr").await.field("x"), Some("new"));
+    let coded = get(&client, "en").await;
+    assert_eq!((coded.field("content-encoding"), coded.field("x")), (Some("gzip"), None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn those_who_wait_for_other_variants_wait_for_each_once() {
     let origin = Origin::new(|parts, _| {
         let language = language(parts).unwrap_or_default();

@@ -17,7 +17,7 @@ use crate::{
     directive::Way,
     flight::{Landing, Lead, Ticket},
     keep::write,
-    look::Found,
+    look::{Found, falls_short},
     rfc::{
         CacheStatus, Exchange, Freshened, Joined, Refusal, Storable, freshen, judge, judge_prompt,
         named_in, same_bytes, strong_validator, withheld_until_confirmed,
@@ -202,7 +202,10 @@ impl<O: Observer> Core<O> {
         }
         self.state.failing.clear(&sent.look.flight);
         let (wanted, result) = (&sent.wanted, CacheResult::Revalidated);
-        let mut answer = self.serve(&entry, wanted, &asked.headers, result, now);
+        // What the request named may be what was said of the bytes before.
+        let fits = !falls_short(&entry, wanted, &asked.headers);
+        let served = if fits { &entry } else { &found.entry };
+        let mut answer = self.serve(served, wanted, &asked.headers, result, now);
         // Whoever asked for the confirmation has what it withholds from others.
         for name in withheld_until_confirmed(&self.settings.profile, &entry.headers) {
             for value in response.headers().get_all(&name) {

@@ -35,7 +35,13 @@ pub fn freshen(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Fre
 }
 
 fn updated(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshened {
-    let updates = kept::updates(profile, exchange.response, exchange.response_time);
+    let mut updates = kept::updates(profile, exchange.response, exchange.response_time);
+    // The tag is that of the stored bytes. One that differs from it in strength is of the same thing
+    // before or after it was coded; one that comes only now may be so.
+    if [header::ETAG, header::CONTENT_ENCODING].iter().any(|name| entry.headers.contains_key(name))
+    {
+        updates.remove(header::ETAG);
+    }
     let mut headers = entry.headers.clone();
     for name in updates.keys() {
         headers.remove(name);

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::{
     Profile,
     kept::withheld_too,
-    parts::{Held, Span, Spans, length, part_of, same_bytes, strong_validator},
+    parts::{Held, Span, Spans, is_rest_of, length, part_of, same_bytes, strong_validator},
     range::one_span,
 };
 use crate::{Chunks, Entry, EntryId, Flags};
@@ -67,7 +67,7 @@ impl Rest {
         response: &HeaderMap,
     ) -> Option<Joined> {
         let fits = part_of(status, response)? == (self.gap, self.total);
-        if !fits || !same_bytes(&entry.headers, response) {
+        if !fits || !is_rest_of(&entry.headers, response) {
             return None;
         }
         let between = length(self.gap);

@@ -200,6 +200,49 @@ async fn a_date_holds_parts_together_if_it_is_old_enough() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn spans_are_never_served_as_one_whatever_a_304_says() {
+    const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const NEW: &str = "Sun, 06 Nov 1994 08:49:59 GMT";
+    for (field, stored, named) in
+        [("etag", "\"a\"", "W/\"a\""), ("last-modified", OLD, NEW), ("date", OLD, NEW)]
+    {
+        let origin = Origin::new(move |parts, number| match number {
+            0 | 1 => {
+                let mut fields = vec![("cache-control", "max-age=1"), (field, stored)];
+                if field == "date" {
+                    fields.push(TAG);
+                }
+                serve(parts, &fields)
+            }
+            _ => respond(304, &[("cache-control", "max-age=60"), (field, named)]),
+        });
+        let client = origin.cached();
+        part(&client, "bytes=2-5").await;
+        part(&client, "bytes=8-9").await;
+        pass(5).await;
+        let condition = if field == "date" { TAG.1 } else { stored };
+        let own = [("range", "bytes=3-4"), ("if-range", condition)];
+        let got = get_with(&client, &own).await;
+        assert_eq!((got.status, got.text()), (206, "34"), "{field}");
+        assert_eq!(got.field("content-range"), Some("bytes 3-4/10"), "{field}");
+        assert_eq!(origin.calls(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn parts_that_are_coded_otherwise_are_of_other_bytes() {
+    let origin = Origin::new(|parts, number| match number {
+        0 => serve(parts, &[FRESH, TAG, ("content-encoding", "gzip")]),
+        _ => serve(parts, &[FRESH, TAG]),
+    });
+    let client = origin.cached();
+    part(&client, "bytes=0-4").await;
+    part(&client, "bytes=5-9").await;
+    let got = get(&client).await;
+    assert_eq!((got.text(), got.field("content-encoding")), (WHOLE, None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clients_own_if_range_is_judged_by_what_is_stored() {
     let origin = server(&[FRESH, TAG]);
     let client = origin.cached();
