@@ -176,6 +176,39 @@ async fn a_request_is_sent_again_only_if_its_body_can_be_had_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_client_has_is_asked_about_only_if_the_request_can_be_sent_again() {
+    for known in [true, false] {
+        let origin = Origin::new(|parts, number| {
+            let known = parts.headers.get("if-none-match").map(|known| known.to_str().unwrap());
+            match known {
+                // It does not say which it means.
+                Some(known) if known.contains("\"new\"") => respond(304, &[]),
+                _ if number == 0 => {
+                    ok(&[("cache-control", "max-age=1"), ("etag", "\"old\"")], "old")
+                }
+                _ => ok(&[("cache-control", "max-age=60"), ("etag", "\"new\"")], "new"),
+            }
+        });
+        let layer = if known { layer().repeat(|_: &Once| Some(Once)) } else { layer() };
+        let client = origin.behind(&layer);
+        let once = async |tag: Option<&str>| {
+            let mut request = http::Request::get(support::URI).body(Once).unwrap();
+            let tag = tag.map(|tag| tag.parse().unwrap());
+            request.headers_mut().extend(tag.map(|tag| (http::header::IF_NONE_MATCH, tag)));
+            support::read(client.clone().oneshot(request).await.unwrap()).await.unwrap()
+        };
+        once(None).await;
+        pass(2).await;
+        let got = once(Some("\"new\"")).await;
+        let sent = if known { "\"old\", \"new\"" } else { "\"old\"" };
+        assert_eq!(origin.seen(1)["if-none-match"], sent);
+        assert_eq!((got.status, got.text()), (200, "new"));
+        let hit = once(None).await;
+        assert_eq!((hit.text(), hit.result), ("new", Some(CacheResult::Hit)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_field_that_a_304_withholds_is_no_longer_served() {
     let origin = Origin::new(|_, number| match number {
         0 => ok(&[("cache-control", "max-age=1"), ("etag", "\"a\""), ("x", "1")], "body"),

@@ -94,10 +94,11 @@ fn strong_tag(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// Replaces the client's preconditions by those that ask whether `entry` is still good (RFC 9111
-/// section 4.3.1). The client's own entity tags are asked about as well (section 4.3.2), so that a
-/// client that has what the origin has now need not be sent it.
-pub(crate) fn validate(request: &mut HeaderMap, entry: &Entry) {
-    let own = own_tags(request, entry);
+/// section 4.3.1). If `too`, the client's own entity tags are asked about as well (section 4.3.2), so
+/// that a client that has what the origin has now need not be sent it. A 304 may not say which it
+/// means, and then has to be asked again.
+pub(crate) fn validate(request: &mut HeaderMap, entry: &Entry, too: bool) {
+    let own = own_tags(request, entry).filter(|_| too);
     request.remove(header::IF_NONE_MATCH);
     request.remove(header::IF_MODIFIED_SINCE);
     let copies: [(HeaderName, HeaderName); 2] =
