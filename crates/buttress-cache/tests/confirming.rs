@@ -3,12 +3,16 @@
 
 mod support;
 
+use std::time::Duration;
+
 use buttress_cache::CacheResult;
 use buttress_testkit::Script;
-use support::{Origin, get, get_with, layer, ok, pass, respond, respond_with};
+use futures_util::future::join_all;
+use support::{Origin, Reply, get, get_with, layer, ok, pass, respond, respond_with};
 use tower::ServiceExt;
 
 const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+const SLOW: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_has_what_the_origin_has_now_is_not_sent_it() {
@@ -206,6 +210,64 @@ async fn what_a_client_has_is_asked_about_only_if_the_request_can_be_sent_again(
         let hit = once(None).await;
         assert_eq!((hit.text(), hit.result), ("new", Some(CacheResult::Hit)));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_for_one_client_alone_does_not_disperse_those_who_wait() {
+    let origin = Origin::new(|parts, number| {
+        let known = parts.headers.get("if-none-match").map(|known| known.to_str().unwrap());
+        let answer = match known {
+            Some(known) if known.contains("\"new\"") => respond(304, &[("etag", "\"new\"")]),
+            _ if number == 0 => ok(&[("cache-control", "max-age=1"), ("etag", "\"old\"")], "old"),
+            _ => ok(&[("cache-control", "max-age=60"), ("etag", "\"new\"")], "new"),
+        };
+        Reply::from(answer).after(SLOW)
+    });
+    let client = origin.cached();
+    get(&client).await;
+    pass(5).await;
+    let first = get_with(&client, &[("if-none-match", "\"new\"")]);
+    let (first, all) = tokio::join!(first, join_all((0..8).map(|_| get(&client))));
+    assert_eq!(first.status, 304);
+    assert!(all.iter().all(|got| got.text() == "new"));
+    assert_eq!(origin.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_for_who_asked_is_fetched_once_by_the_next() {
+    for with in [&[("etag", "\"a\"")][..], &[]] {
+        let origin = Origin::new(|parts, _| {
+            let mut fields = vec![("cache-control", "max-age=3")];
+            fields.extend_from_slice(with);
+            let known = parts.headers.contains_key("if-none-match");
+            let answer = if known { respond(304, &fields) } else { ok(&fields, "all") };
+            Reply::from(answer).after(SLOW)
+        });
+        let client = origin.cached();
+        // With a tag, what is stored is confirmed for one user; without, it is not to be kept of one.
+        if !with.is_empty() {
+            get(&client).await;
+            pass(5).await;
+        }
+        let before = origin.calls();
+        let first = get_with(&client, &[("authorization", "Basic eA==")]);
+        let (first, all) = tokio::join!(first, join_all((0..8).map(|_| get(&client))));
+        assert!(all.iter().chain([&first]).all(|got| got.text() == "all"));
+        assert_eq!(origin.calls() - before, 2, "{with:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_for_whom_nothing_can_be_shared_wait_for_two_at_most() {
+    let origin =
+        Origin::new(|_, _| Reply::from(ok(&[("cache-control", "max-age=60")], "mine")).after(SLOW));
+    let client = origin.cached();
+    let before = tokio::time::Instant::now();
+    let mine = [("authorization", "Basic eA==")];
+    let all = join_all((0..8).map(|_| get_with(&client, &mine))).await;
+    assert!(all.iter().all(|got| got.text() == "mine"));
+    assert_eq!(origin.calls(), 8);
+    assert!(before.elapsed() <= 3 * SLOW + Duration::from_millis(10));
 }
 
 #[tokio::test(start_paused = true)]

@@ -176,13 +176,14 @@ impl<O: Observer> Core<O> {
     ) -> Response<ResponseBody<B>> {
         let now = clock::now();
         let exchange = asked.exchange(response, now);
-        let (entry, keep) = match freshen(&self.settings.profile, &found.entry, &exchange) {
+        let authorized = asked.headers.contains_key(header::AUTHORIZATION);
+        let (entry, keep, own) = match freshen(&self.settings.profile, &found.entry, &exchange) {
             Freshened::Entry { mut entry, keep } => {
                 self.tag_anew(&found.entry, &mut entry);
-                (Arc::from(entry), keep)
+                (Arc::from(entry), keep, authorized)
             }
             // It must not be updated by this, and what it is now is anybody's guess.
-            Freshened::Other => (Arc::clone(&found.entry), false),
+            Freshened::Other => (Arc::clone(&found.entry), false, true),
         };
         // It was stored for requests with other values than this.
         let other = !sent.fetch.others.is_empty();
@@ -195,10 +196,10 @@ impl<O: Observer> Core<O> {
         } else {
             // What may not be kept for others of an authorised exchange says nothing against what was
             // kept without one.
-            if !other && !asked.headers.contains_key(header::AUTHORIZATION) {
+            if !other && !authorized {
                 self.forget(&found.key).await;
             }
-            sent.land(Landing::Alone);
+            sent.land(if own { Landing::Own } else { Landing::Alone });
         }
         self.state.failing.clear(&sent.look.flight);
         let (wanted, result) = (&sent.wanted, CacheResult::Revalidated);
@@ -284,7 +285,7 @@ impl<O: Observer> Core<O> {
                 if sent.lead.is_some() && !own {
                     self.state.unshared.set(&sent.look.flight, self.settings.hit_for_miss);
                 }
-                sent.land(Landing::Alone);
+                sent.land(if own { Landing::Own } else { Landing::Alone });
                 let mut response = response.map(ResponseBody::source);
                 self.tell(&mut response, CacheResult::Miss, &said);
                 response

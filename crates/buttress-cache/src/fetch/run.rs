@@ -199,6 +199,7 @@ impl<O: Observer> Waiter<'_, O> {
                 tries.alone = true;
                 None
             }
+            Landing::Own => None,
             Landing::Again => return Turn::Again,
         };
         instead.unwrap_or_else(|| {
