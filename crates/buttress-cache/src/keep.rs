@@ -13,7 +13,7 @@ use crate::{
     Entry, EntryId, Flags, Generation, Identity, Key, KeySpec, Observer, Purge, Removal, Slot,
     Store, StoreError, Tag, Variant, clock,
     core::{Core, State},
-    rfc::{Held, combine, promote, strong_validator},
+    rfc::{Held, combine, promote, strong_validator, strong_validator_of},
     tasks::Tasks,
 };
 
@@ -78,7 +78,7 @@ impl<O: Observer> Core<O> {
         }
         // The whole is better, unless this was asked for after it came and is another.
         let newer = stored.policy.response_time <= part.request_time;
-        let same = strong_validator(&stored.headers) == strong_validator(&part.headers);
+        let same = strong_validator_of(&stored) == strong_validator(&part.headers);
         (newer && !same).then_some(part)
     }
 

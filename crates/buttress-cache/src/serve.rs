@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use crate::{
     CacheOutcome, CacheResult, Chunks, Entry, Observer, ResponseBody, Time,
     core::{Core, Wanted},
-    rfc::{CacheStatus, Flags, Held, Served, not_modified, serve},
+    rfc::{CacheStatus, Flags, Held, Served, date_stands, not_modified, serve},
 };
 
 /// The field of RFC 9211.
@@ -165,6 +165,9 @@ pub(crate) fn ttl(entry: &Entry, now: Time) -> i64 {
 /// not what is asked for.
 pub(crate) fn cut(entry: &Entry, request: &HeaderMap) -> Option<Served> {
     let partial = entry.policy.flags.has(Flags::PARTIAL);
+    if !date_stands(request, entry) {
+        return (!partial).then_some(Served::Whole);
+    }
     serve(request, &entry.headers, &Held::of(entry)?, partial)
 }
 

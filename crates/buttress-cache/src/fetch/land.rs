@@ -20,7 +20,7 @@ use crate::{
     look::{Found, falls_short},
     rfc::{
         CacheStatus, Exchange, Freshened, Joined, Refusal, Storable, freshen, judge, judge_prompt,
-        named_in, same_bytes, strong_validator, withheld_until_confirmed,
+        named_in, same_bytes, strong_validator, strong_validator_of, withheld_until_confirmed,
     },
     serve::ttl,
     tasks::Tasks,
@@ -219,7 +219,7 @@ impl<O: Observer> Core<O> {
     /// Brings up to date what else is of the very same bytes (RFC 9111 section 4.3.4).
     async fn confirm_others(&self, sent: &Sent, found: &Found, exchange: &Exchange<'_>) {
         let same = |other: &&Found| {
-            other.key != found.key && same_bytes(&found.entry.headers, &other.entry.headers)
+            other.key != found.key && same_bytes(&found.entry, &other.entry.headers)
         };
         let others: Vec<_> = sent.fetch.others.iter().filter(same).cloned().collect();
         for other in others {
@@ -307,8 +307,8 @@ impl<O: Observer> Core<O> {
         }
         // A part of what is stored as a whole would take its place, unless that is known to be old.
         let is_old = |found: &Found| {
-            let tags = [&found.entry.headers, response.headers()].map(strong_validator);
-            matches!(tags, [Some(stored), Some(new)] if stored != new)
+            let tags = (strong_validator_of(&found.entry), strong_validator(response.headers()));
+            matches!(tags, (Some(stored), Some(new)) if stored != new)
         };
         let whole =
             stored.is_some_and(|found| found.entry.status == StatusCode::OK && !is_old(found));

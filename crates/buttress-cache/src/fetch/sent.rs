@@ -146,7 +146,7 @@ impl Sent {
         }
         let stored = self.fetch.stored.iter().chain(&self.look.part);
         // A whole that is merely too large says nothing against its part.
-        let differs = |found: &&Found| refused || !same_bytes(&found.entry.headers, response);
+        let differs = |found: &&Found| refused || !same_bytes(&found.entry, response);
         stored.filter(differs).cloned().collect()
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{date, list::Members, parts::only};
-use crate::{Entry, Time};
+use crate::{Entry, Flags, Time};
 
 /// Longer lists of entity tags are not sent.
 pub(crate) const MOST_TAGS: usize = 1024;
@@ -222,6 +222,12 @@ pub(crate) fn fits(entry: &Entry, not_modified: &HeaderMap) -> bool {
         }
         _ => !was_modified(entry, not_modified),
     }
+}
+
+/// Whether a date in `If-Range` can stand for the bytes of a stored response at all.
+pub(crate) fn date_stands(request: &HeaderMap, entry: &Entry) -> bool {
+    let date = |value: &HeaderValue| !value.as_bytes().trim_ascii().ends_with(b"\"");
+    !entry.policy.flags.has(Flags::WEAK_DATE) || !request.get_all(header::IF_RANGE).iter().any(date)
 }
 
 /// Whether `If-Range` lets a part be served (RFC 9110 section 13.1.5).

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::{
     Exchange, Flags, Profile, conditional, kept,
-    parts::Held,
+    parts::{Held, has_strong_date},
     storing::{self, Control},
 };
 use crate::{Entry, EntryId};
@@ -60,7 +60,8 @@ fn updated(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshen
         response: with_age.as_ref().unwrap_or(&headers),
         ..*exchange
     };
-    let policy = storing::policy(profile, &seen, &control);
+    let mut policy = storing::policy(profile, &seen, &control);
+    policy.flags = policy.flags.with(Flags::WEAK_DATE.when(!date_stays_strong(entry, &headers)));
     // Selected by other fields than it was stored under, it would be found by the wrong requests.
     let same_selection = lines(&headers, &header::VARY).eq(lines(&entry.headers, &header::VARY));
     // What is stored of a part is a response with status 200 that is not complete (section 3.3).
@@ -75,6 +76,14 @@ fn updated(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshen
         ..entry.clone()
     };
     Freshened::Entry { entry: Box::new(entry), keep }
+}
+
+/// Whether the date of modification still stands for the very bytes: by the `Date` of the response that
+/// brought them, not by that of this one (RFC 9110 section 8.8.2.2).
+fn date_stays_strong(entry: &Entry, headers: &HeaderMap) -> bool {
+    !entry.policy.flags.has(Flags::WEAK_DATE)
+        && has_strong_date(&entry.headers)
+        && lines(headers, &header::LAST_MODIFIED).eq(lines(&entry.headers, &header::LAST_MODIFIED))
 }
 
 fn lines<'a>(

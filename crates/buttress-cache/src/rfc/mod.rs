@@ -24,12 +24,13 @@ mod vary;
 
 pub(crate) use self::{
     conditional::{
-        MOST_TAGS, date_of, fits, names_own, not_modified, offered, select, validate, validate_any,
+        MOST_TAGS, date_of, date_stands, fits, names_own, not_modified, offered, select, validate,
+        validate_any,
     },
     invalidate::{is_safe, named_in, targets},
     join::{Joined, Rest, promote},
     kept::withheld_until_confirmed,
-    parts::{Held, same_bytes, strong_validator},
+    parts::{Held, same_bytes, strong_validator, strong_validator_of},
     range::{Served, serve},
     status::{CacheStatus, Forwarded},
     storing::{judge_for, judge_prompt},
