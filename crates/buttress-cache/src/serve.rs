@@ -8,9 +8,9 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use crate::{
-    CacheOutcome, CacheResult, Chunks, Entry, Observer, ResponseBody, Time,
+    CacheOutcome, CacheResult, Chunks, Entry, Observer, ResponseBody, Time, clock,
     core::{Core, Wanted},
-    rfc::{CacheStatus, Flags, Held, Served, date_stands, not_modified, serve},
+    rfc::{CacheStatus, Flags, Forwarded, Held, Served, date_stands, not_modified, serve},
 };
 
 /// The field of RFC 9211.
@@ -27,7 +27,7 @@ const OF_THE_BODY: [HeaderName; 5] = [
 
 impl<O: Observer> Core<O> {
     /// Answers a request with a stored response: all of it, a part, its head, or that it has not
-    /// changed.
+    /// changed. Whoever knows why it was not answered at once [restates](Self::restate) that.
     pub(crate) fn serve<B>(
         &self,
         entry: &Arc<Entry>,
@@ -83,9 +83,6 @@ impl<O: Observer> Core<O> {
             let status = CacheStatus {
                 hit: matches!(result, CacheResult::Hit | CacheResult::Stale),
                 ttl: Some(ttl(entry, now)),
-                collapsed: result == CacheResult::Collapsed,
-                forwarded: forwarded(result),
-                forwarded_status: (result == CacheResult::Revalidated).then_some(304),
                 ..CacheStatus::default()
             };
             headers.append(CACHE_STATUS, status.write(name));
@@ -120,6 +117,24 @@ impl<O: Observer> Core<O> {
         }
     }
 
+    /// Says why a request went on that is answered with the fetch of another.
+    pub(crate) fn restate_shared<B>(
+        &self,
+        response: &mut Response<B>,
+        entry: &Entry,
+        result: CacheResult,
+        why: Forwarded,
+    ) {
+        let status = CacheStatus {
+            forwarded: Some(why),
+            forwarded_status: (result == CacheResult::Revalidated).then_some(304),
+            ttl: Some(ttl(entry, clock::now())),
+            collapsed: true,
+            ..CacheStatus::default()
+        };
+        self.restate(response, &status);
+    }
+
     /// Says in a response from the inner service what the cache had to do with it.
     pub(crate) fn tell<B>(
         &self,
@@ -144,14 +159,6 @@ fn number(number: u64) -> HeaderValue {
     let end = usize::try_from(text.position()).unwrap_or_default();
     let digits = text.get_ref().get(..end).unwrap_or_default();
     HeaderValue::from_bytes(digits).unwrap_or_else(|_| HeaderValue::from(number))
-}
-
-const fn forwarded(result: CacheResult) -> Option<crate::rfc::Forwarded> {
-    match result {
-        CacheResult::Revalidated => Some(crate::rfc::Forwarded::Stale),
-        CacheResult::Collapsed => Some(crate::rfc::Forwarded::UriMiss),
-        _ => None,
-    }
 }
 
 /// How many seconds of freshness are left; less than none if it is stale.

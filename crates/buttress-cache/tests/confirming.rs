@@ -270,6 +270,35 @@ async fn those_for_whom_nothing_can_be_shared_wait_for_two_at_most() {
     assert!(before.elapsed() <= 3 * SLOW + Duration::from_millis(10));
 }
 
+/// RFC 9211 section 2.2.
+#[tokio::test(start_paused = true)]
+async fn a_confirmation_says_why_it_was_asked_for() {
+    let origin = Origin::new(|parts, _| {
+        let fields =
+            [("cache-control", "max-age=60"), ("etag", "\"a\""), ("vary", "accept-language")];
+        let known = parts.headers.contains_key("if-none-match");
+        Reply::from(if known { respond(304, &fields) } else { ok(&fields, "") }).after(SLOW)
+    });
+    let client = origin.cached();
+    let said = async |fields: &[(&str, &str)]| {
+        let got = get_with(&client, fields).await;
+        got.field("cache-status").unwrap().to_owned()
+    };
+    let language = |language: &'static str| ("accept-language", language);
+    assert_eq!(said(&[language("en")]).await, "buttress; fwd=uri-miss; fwd-status=200; stored");
+    let french = [language("fr")];
+    let (one, two) = (said(&french), said(&french));
+    let (one, two) = tokio::join!(one, two);
+    assert_eq!(one, "buttress; fwd=vary-miss; fwd-status=304; ttl=59");
+    assert_eq!(two, "buttress; fwd=vary-miss; fwd-status=304; ttl=59; collapsed");
+    let again = said(&[language("fr"), ("cache-control", "no-cache")]).await;
+    assert_eq!(again, "buttress; fwd=request; fwd-status=304; ttl=59");
+    pass(100).await;
+    let stale = said(&[language("fr")]).await;
+    assert_eq!(stale, "buttress; fwd=stale; fwd-status=304; ttl=59");
+    assert_eq!(origin.calls(), 4);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_field_that_a_304_withholds_is_no_longer_served() {
     let origin = Origin::new(|_, number| match number {

@@ -207,6 +207,8 @@ impl<O: Observer> Core<O> {
         let fits = !falls_short(&entry, wanted, &asked.headers);
         let served = if fits { &entry } else { &found.entry };
         let mut answer = self.serve(served, wanted, &asked.headers, result, now);
+        let said = sent.status(response.status());
+        self.restate(&mut answer, &CacheStatus { ttl: Some(ttl(served, now)), ..said });
         // Whoever asked for the confirmation has what it withholds from others.
         for name in withheld_until_confirmed(&self.settings.profile, &entry.headers) {
             for value in response.headers().get_all(&name) {
