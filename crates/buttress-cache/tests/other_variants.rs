@@ -1,8 +1,6 @@
 //! A request that matches no stored variant may still be answered with one of them, if the origin says
 //! so (RFC 9111 sections 4.1, 4.3.1 and 4.3.4).
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod support;
 
 use buttress_cache::CacheResult;
