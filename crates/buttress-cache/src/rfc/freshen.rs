@@ -36,10 +36,7 @@ pub fn freshen(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Fre
 
 fn updated(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshened {
     let mut updates = kept::updates(profile, exchange.response, exchange.response_time);
-    // The tag is that of the stored bytes. One that differs from it in strength is of the same thing
-    // before or after it was coded; one that comes only now may be so.
-    if [header::ETAG, header::CONTENT_ENCODING].iter().any(|name| entry.headers.contains_key(name))
-    {
+    if !may_be_tagged(entry) {
         updates.remove(header::ETAG);
     }
     let mut headers = entry.headers.clone();
@@ -76,6 +73,18 @@ fn updated(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshen
         ..entry.clone()
     };
     Freshened::Entry { entry: Box::new(entry), keep }
+}
+
+/// Whether an entity tag that comes with a 304 is one of the stored bytes.
+///
+/// What has one keeps it: another that differs in strength is of the same thing before or after it was
+/// coded. What has none gets one only if it is not coded, and its date stands for the bytes.
+fn may_be_tagged(entry: &Entry) -> bool {
+    let has = |name| entry.headers.contains_key(name);
+    !has(header::ETAG)
+        && !has(header::CONTENT_ENCODING)
+        && !entry.policy.flags.has(Flags::WEAK_DATE)
+        && has_strong_date(&entry.headers)
 }
 
 /// Whether the date of modification still stands for the very bytes: by the `Date` of the response that

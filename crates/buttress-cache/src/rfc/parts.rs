@@ -156,8 +156,8 @@ pub(crate) fn strong_validator_of(entry: &Entry) -> Option<&HeaderValue> {
 /// Whether a stored response and another are of the very same bytes. Whether a date stands for them is
 /// known from the stored one.
 pub(crate) fn same_bytes(stored: &Entry, other: &HeaderMap) -> bool {
-    let coding = |headers: &HeaderMap| headers.get(header::CONTENT_ENCODING).cloned();
-    coding(&stored.headers) == coding(other) && same_but_for_coding(stored, other)
+    stored.headers.get_all(header::CONTENT_ENCODING) == other.get_all(header::CONTENT_ENCODING)
+        && same_but_for_coding(stored, other)
 }
 
 /// The same of an answer to `If-Range`, which may leave out what whoever asks knows (RFC 9110 section
