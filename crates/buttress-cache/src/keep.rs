@@ -13,7 +13,7 @@ use crate::{
     Entry, EntryId, Flags, Generation, Identity, Key, KeySpec, Observer, Purge, Removal, Slot,
     Store, StoreError, Tag, Variant, clock,
     core::{Core, State},
-    rfc::{Held, combine, promote, strong_validator, strong_validator_of},
+    rfc::{Held, combine, fit, gives_way, promote},
     tasks::Tasks,
 };
 
@@ -41,6 +41,10 @@ impl<O: Observer> Core<O> {
         let place = if entry.vary.is_empty() { *primary } else { entry.vary.key(primary) };
         let entry = if entry.policy.flags.has(Flags::PARTIAL) {
             let Some(entry) = self.put_together(&place, entry).await else { return Ok(false) };
+            let part = entry.policy.flags.has(Flags::PARTIAL);
+            if part && self.is_less(primary, &entry).await {
+                return Ok(false);
+            }
             entry
         } else {
             entry
@@ -64,22 +68,34 @@ impl<O: Observer> Core<O> {
         }
         let stored = match self.get(place).await.slot {
             None => return Some(part),
-            Some(Slot::Entry(stored)) if !head => stored,
-            // What is stored for GET is more than a head.
-            Some(Slot::Entry(stored)) => {
-                return stored.policy.flags.has(Flags::HEAD).then_some(part);
-            }
-            Some(Slot::Variants(_)) => return (!head).then_some(part),
+            Some(Slot::Entry(stored)) => stored,
+            // One variant alone is more.
+            Some(Slot::Variants(_)) => return None,
         };
+        // What is stored for GET is more than a head.
+        if head {
+            return stored.policy.flags.has(Flags::HEAD).then_some(part);
+        }
         if stored.policy.flags.has(Flags::PARTIAL) {
             let settings = &self.settings;
             let all = combine(&settings.profile, &stored, &part, settings.max_body);
+            // Of what is too much together the larger is worth more.
+            if all.is_none() && stored.body.length() > part.body.length() && fit(&stored, &part) {
+                return None;
+            }
             return Some(all.map_or(part, Arc::new));
         }
-        // The whole is better, unless this was asked for after it came and is another.
-        let newer = stored.policy.response_time <= part.request_time;
-        let same = strong_validator_of(&stored) == strong_validator(&part.headers);
-        (newer && !same).then_some(part)
+        gives_way(&stored, &part).then_some(part)
+    }
+
+    /// Whether a part that varies would push out a whole that does not, and is as good.
+    async fn is_less(&self, primary: &Key, part: &Entry) -> bool {
+        if part.vary.is_empty() {
+            return false;
+        }
+        let stored = self.get(primary).await.slot;
+        let whole = |stored: &Entry| !stored.policy.flags.has(Flags::PARTIAL);
+        matches!(stored, Some(Slot::Entry(stored)) if whole(&stored) && !gives_way(&stored, part))
     }
 
     /// Puts a new version in the place of the old, if that is still there.

@@ -386,3 +386,15 @@ proptest! {
         prop_assert_eq!(&*hit, &*sent);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn any_number_of_empty_frames_may_follow_the_last_byte() {
+    let origin = Origin::new(|_, _| {
+        let body = (0..200_000).fold(Script::new().data("body"), |body, _| body.data(""));
+        respond_with(200, &[("cache-control", "max-age=60"), ("content-length", "4")], body)
+    });
+    let client = origin.cached();
+    assert_eq!(get(&client).await.text(), "body");
+    assert_eq!(get(&client).await.result, Some(CacheResult::Hit));
+    assert_eq!(origin.calls(), 1);
+}

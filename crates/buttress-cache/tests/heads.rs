@@ -102,3 +102,30 @@ async fn a_head_with_a_condition_is_answered_from_the_stored_get() {
     }
     assert_eq!(origin.calls(), 1);
 }
+
+/// RFC 9110 section 14.2: a range is of a GET.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_learnt_from_a_head_of_a_part() {
+    for (status, length) in [(206, "4"), (416, "0")] {
+        let origin = Origin::new(move |parts, _| {
+            let all =
+                [("cache-control", "max-age=60"), ("etag", "\"a\""), ("content-length", "10")];
+            if parts.headers.contains_key("range") {
+                let range = ("content-range", "bytes 0-3/10");
+                return respond(status, &[all[0], all[1], range, ("content-length", length)]);
+            }
+            respond(200, &all)
+        });
+        let client = origin.cached();
+        let part = ask(&client, "HEAD", support::URI, &[("range", "bytes=0-3")]).await;
+        assert_eq!(part.status, status);
+        for result in [CacheResult::Miss, CacheResult::Hit] {
+            let got = head(&client).await;
+            assert_eq!((got.status, got.result), (200, Some(result)));
+            assert_eq!(
+                (got.field("content-length"), got.field("content-range")),
+                (Some("10"), None)
+            );
+        }
+    }
+}

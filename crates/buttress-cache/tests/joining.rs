@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use buttress_cache::{
-    Chunks, Entry, Profile, Time,
+    Chunks, Entry, Profile, Tag, Time,
     rfc::{Exchange, combine, judge},
 };
 use bytes::Bytes;
@@ -144,4 +144,62 @@ fn a_whole_of_more_than_is_allowed_is_not_put_together() {
     let (one, other) = (part(&whole, 0, 4, "\"a\"", 10), part(&whole, 4, 9, "\"a\"", 10));
     assert!(combine(&Profile::rfc(), &one, &other, 9).is_none());
     assert!(combine(&Profile::rfc(), &one, &other, 10).is_some());
+}
+
+/// Whether a piece lies in the buffer of another.
+fn lies_in(piece: &Bytes, whole: &Bytes) -> bool {
+    whole.as_ptr_range().contains(&piece.as_ptr())
+}
+
+#[test]
+fn what_is_left_of_a_piece_does_not_keep_all_of_it() {
+    let whole = vec![7; 200_000];
+    let mut old = part(&whole, 0, 99_999, "\"a\"", 200_000);
+    let piece = Bytes::copy_from_slice(&whole[..100_000]);
+    old.body = Chunks::from(piece.clone());
+    let mut new = part(&whole, 20_000, 119_999, "\"a\"", 200_000);
+    new.body = Chunks::from(Bytes::copy_from_slice(&whole[20_000..120_000]));
+    let both = combine(&Profile::rfc(), &old, &new, 1 << 20).unwrap();
+    assert_eq!(both.body.length(), 120_000);
+    assert!(both.body.as_slice().iter().all(|left| !lies_in(left, &piece)));
+    // What stays whole is not copied.
+    let next = part(&whole, 150_000, 150_010, "\"a\"", 200_000);
+    let both = combine(&Profile::rfc(), &old, &next, 1 << 20).unwrap();
+    assert!(both.body.as_slice().iter().any(|left| lies_in(left, &piece)));
+}
+
+#[test]
+fn what_is_put_together_has_the_tags_of_both() {
+    let tags = |names: &[&str]| names.iter().map(|name| Tag::from(*name)).collect::<Arc<[Tag]>>();
+    let (mut one, mut other) =
+        (part(&[7; 10], 0, 3, "\"a\"", 10), part(&[7; 10], 6, 8, "\"a\"", 10));
+    one.tags = tags(&["a", "b"]);
+    other.tags = tags(&["b", "c"]);
+    let mut both = combine(&Profile::rfc(), &one, &other, 1000).unwrap().tags.to_vec();
+    both.sort();
+    assert_eq!(both, *tags(&["a", "b", "c"]));
+    // As many as there are, each purge must find it; so there is an end to it.
+    one.tags = (0..1000).map(|number| Tag::from(&*number.to_string())).collect();
+    assert!(combine(&Profile::rfc(), &one, &other, 1000).is_none());
+}
+
+#[test]
+fn what_is_put_together_says_of_its_freshness_what_the_newer_says() {
+    let with = |mut entry: Entry, name, value: &'static str| {
+        entry.headers.remove(header::CACHE_CONTROL);
+        entry.headers.insert(name, HeaderValue::from_static(value));
+        entry
+    };
+    const EXPIRES: &str = "Sun, 06 Nov 2095 08:49:37 GMT";
+    for name in ["cache-control", "cdn-cache-control", "expires", "pragma"] {
+        let name: header::HeaderName = name.parse().unwrap();
+        let old = with(part(&[7; 10], 0, 3, "\"a\"", 10), name.clone(), "max-age=60");
+        let new = with(part(&[7; 10], 6, 8, "\"a\"", 10), header::WARNING, "x");
+        let both = combine(&Profile::rfc(), &old, &new, 1000).unwrap();
+        assert!(!both.headers.contains_key(&name), "{name}");
+        let new = with(new, name.clone(), EXPIRES);
+        let both = combine(&Profile::rfc(), &old, &new, 1000).unwrap();
+        assert_eq!(both.headers[&name], EXPIRES);
+        assert_eq!(both.policy, new.policy);
+    }
 }

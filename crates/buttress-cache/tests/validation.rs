@@ -265,3 +265,44 @@ async fn a_length_that_a_transfer_coding_overrides_is_not_believed() {
     assert_eq!((hit.text(), hit.field("content-length")), ("body", None));
     assert_eq!(origin.calls(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_for_one_user_does_not_push_out_what_is_for_all() {
+    for (method, tag) in [("GET", "\"a\""), ("GET", "\"b\""), ("HEAD", "\"a\""), ("HEAD", "\"b\"")]
+    {
+        let origin = Origin::new(move |parts, _| {
+            let mine = parts.headers.contains_key("authorization");
+            let tag = ("etag", if mine { tag } else { "\"a\"" });
+            let fields = [("cache-control", "max-age=60"), tag, ("content-length", "4")];
+            if parts.method == "HEAD" { respond(200, &fields) } else { ok(&fields, "body") }
+        });
+        let client = origin.cached();
+        get(&client).await;
+        let mine = [("cache-control", "no-cache"), ("authorization", "x")];
+        assert_eq!(ask(&client, method, support::URI, &mine).await.status, 200);
+        assert_eq!(get(&client).await.result, Some(CacheResult::Hit), "{method} {tag}");
+        assert_eq!(origin.calls(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_kept_pushes_out_only_what_it_differs_from() {
+    for (method, tag, left) in [
+        ("GET", "\"a\"", true),
+        ("GET", "\"b\"", false),
+        ("HEAD", "\"a\"", true),
+        ("HEAD", "\"b\"", false),
+    ] {
+        let origin = Origin::new(move |parts, number| {
+            let fields = [("cache-control", "max-age=60"), ("etag", "\"a\"")];
+            let cookie = [fields[0], ("etag", tag), ("set-cookie", "a=1")];
+            let fields = if number == 1 { &cookie[..] } else { &fields };
+            if parts.method == "HEAD" { respond(200, fields) } else { ok(fields, "body") }
+        });
+        let client = origin.behind(&support::layer().profile(buttress_cache::Profile::safe()));
+        get(&client).await;
+        ask(&client, method, support::URI, &[("cache-control", "no-cache")]).await;
+        let hit = get(&client).await.result == Some(CacheResult::Hit);
+        assert_eq!(hit, left, "{method} {tag}");
+    }
+}

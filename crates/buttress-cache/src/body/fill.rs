@@ -12,7 +12,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use buttress_core::BoxError;
@@ -264,36 +264,43 @@ impl State {
         self.windowed && read.saturating_sub(self.gone_bytes) > WINDOW
     }
 
-    /// Polls the inner body once; ready when something has changed.
+    /// Polls the inner body for a frame; ready when something has changed.
     fn advance(&mut self, waker: &Waker, expected: Option<u64>, max_body: u64) -> Poll<Done> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        match inner.as_mut().poll_frame(&mut Context::from_waker(waker)) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(None) => Poll::Ready(self.complete(expected)),
-            Poll::Ready(Some(Err(error))) => Poll::Ready(self.fail(FillError::failed(error))),
-            Poll::Ready(Some(Ok(frame))) => {
-                let frame = match frame.into_data() {
-                    Ok(data) => {
-                        let lost = self.push(data, max_body);
-                        let ended = self.end_if_inner_ended(expected).or(lost);
-                        let all = ended.is_none() && expected == Some(self.received);
-                        // Whoever has the last byte may ask again at once, and find it stored.
-                        return match self.inner {
-                            Some(_) if all => match self.advance(waker, expected, max_body) {
-                                Poll::Ready(done) => Poll::Ready(done),
-                                Poll::Pending => Poll::Ready(None),
-                            },
-                            _ => Poll::Ready(ended),
-                        };
-                    }
-                    Err(frame) => frame,
-                };
-                if let Ok(trailers) = frame.into_trailers() {
-                    self.trailers = Some(trailers);
-                }
-                Poll::Ready(self.end_if_inner_ended(expected))
+        /// Who sends more frames after the last byte has the readers wait for none of them.
+        const MOST: usize = 16;
+        let mut done = ready!(self.step(waker, expected, max_body));
+        for _ in 0..MOST {
+            // Whoever has the last byte may ask again at once, and find it stored.
+            let all = self.inner.is_some() && expected == Some(self.received);
+            if done.is_some() || !all || self.trailers.is_some() {
+                break;
+            }
+            match self.step(waker, expected, max_body) {
+                Poll::Ready(more) => done = more,
+                Poll::Pending => break,
             }
         }
+        Poll::Ready(done)
+    }
+
+    fn step(&mut self, waker: &Waker, expected: Option<u64>, max_body: u64) -> Poll<Done> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        Poll::Ready(match ready!(inner.as_mut().poll_frame(&mut Context::from_waker(waker))) {
+            None => self.complete(expected),
+            Some(Err(error)) => self.fail(FillError::failed(error)),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    let lost = self.push(data, max_body);
+                    self.end_if_inner_ended(expected).or(lost)
+                }
+                Err(frame) => {
+                    if let Ok(trailers) = frame.into_trailers() {
+                        self.trailers = Some(trailers);
+                    }
+                    self.end_if_inner_ended(expected)
+                }
+            },
+        })
     }
 
     fn push(&mut self, data: Bytes, max_body: u64) -> Done {

@@ -13,14 +13,14 @@ use crate::{
     Store, Time, Vary,
     body::{End, Fill, Reader, source::Source},
     clock,
-    core::{Core, Wanted},
+    core::Core,
     directive::Way,
     flight::{Landing, Lead, Ticket},
     keep::write,
     look::{Found, falls_short},
     rfc::{
-        CacheStatus, Exchange, Freshened, Joined, Refusal, Storable, freshen, judge, judge_prompt,
-        named_in, same_bytes, strong_validator, strong_validator_of, withheld_until_confirmed,
+        CacheStatus, Exchange, Freshened, Joined, Refusal, Storable, freshen, judge, named_in,
+        same_bytes, tags_of, withheld_until_confirmed,
     },
     serve::ttl,
     tasks::Tasks,
@@ -257,10 +257,14 @@ impl<O: Observer> Core<O> {
     {
         let status = response.status();
         let mut said = sent.status(status);
-        match self.judge(&sent.wanted, sent.fetch.stored.as_ref(), asked, &response) {
+        match self.judge(&sent, asked, &response) {
             Ok(storable) => {
                 said.stored = true;
-                let head = self.entry(&sent.wanted.identity, asked, &response, storable);
+                let mut head = self.entry(&sent.wanted.identity, asked, &response, storable);
+                // What was stored is in it.
+                if let Some(part) = sent.look.part.as_ref().filter(|_| sent.came.is_some()) {
+                    head.tags = tags_of(&part.entry.tags, &head.tags);
+                }
                 let (seen, primary) = (sent.look.generation, *sent.wanted.identity.key());
                 let lead = sent.lead.take();
                 self.state.unshared.clear(&sent.look.flight);
@@ -277,13 +281,14 @@ impl<O: Observer> Core<O> {
                 if let Some(refusal) = refusal {
                     self.observer.refused(refusal);
                 }
-                let outdated = sent.outdated(status, response.headers(), refusal.is_some());
-                for found in outdated {
-                    self.forget(&found.key).await;
-                }
                 // What this request alone is the reason of says nothing of others.
-                let own = status == StatusCode::NOT_MODIFIED
-                    || matches!(refusal, Some(Refusal::Authorization | Refusal::Request));
+                let own = matches!(status, StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT)
+                    || refusal.is_some_and(Refusal::is_of_request);
+                if !own {
+                    for found in sent.outdated(status, response.headers()) {
+                        self.forget(&found.key).await;
+                    }
+                }
                 if sent.lead.is_some() && !own {
                     self.state.unshared.set(&sent.look.flight, self.settings.hit_for_miss);
                 }
@@ -293,37 +298,6 @@ impl<O: Observer> Core<O> {
                 response
             }
         }
-    }
-
-    /// Whether a response is stored. `None` is one that is too large.
-    fn judge<B>(
-        &self,
-        wanted: &Wanted,
-        stored: Option<&Found>,
-        asked: &Asked,
-        response: &Response<B>,
-    ) -> Result<Storable, Option<Refusal>> {
-        let exchange = asked.exchange(response, clock::now());
-        if announced(response.headers()).is_some_and(|length| length > self.settings.max_body) {
-            return Err(None);
-        }
-        // A part of what is stored as a whole would take its place, unless that is known to be old.
-        let is_old = |found: &Found| {
-            let tags = (strong_validator_of(&found.entry), strong_validator(response.headers()));
-            matches!(tags, (Some(stored), Some(new)) if stored != new)
-        };
-        let whole =
-            stored.is_some_and(|found| found.entry.status == StatusCode::OK && !is_old(found));
-        if whole && response.status() == StatusCode::PARTIAL_CONTENT {
-            return Err(Some(Refusal::Status));
-        }
-        let profile = &self.settings.profile;
-        match (wanted.prompt, asked.ttl) {
-            (Some(ttl), own) => judge_prompt(profile, &exchange, own.unwrap_or(ttl)),
-            (None, Some(ttl)) => crate::rfc::judge_for(profile, &exchange, ttl),
-            (None, None) => judge(profile, &exchange),
-        }
-        .map_err(Some)
     }
 
     /// The head of a response as it is stored.
@@ -382,7 +356,7 @@ impl<O: Observer> Core<O> {
 
 /// The length that a response announces, unless its transfer coding overrides that (RFC 9112 section
 /// 6.3).
-fn announced(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         return None;
     }

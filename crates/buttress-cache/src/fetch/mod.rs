@@ -3,6 +3,7 @@
 //! All of it runs in the caller's own future. Dropping that hands a fetch under way to the next who
 //! waits for it.
 
+mod judge;
 mod land;
 mod others;
 mod run;

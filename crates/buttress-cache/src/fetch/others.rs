@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
-use http::{Method, Response, StatusCode, Uri, request::Parts};
+use http::{Method, Response, StatusCode, Uri, header, request::Parts};
 use http_body::Body;
 
 use super::{
@@ -14,7 +14,10 @@ use crate::{
     clock,
     core::{Core, Fetch, Wanted},
     look::{Found, Look},
-    rfc::{CacheStatus, Exchange, Forwarded, Staleness, head_update, judge, targets},
+    rfc::{
+        CacheStatus, Exchange, Forwarded, Freshened, Staleness, head_update, judge, same_bytes,
+        targets,
+    },
 };
 
 impl<S, B, O> Job<S, B, O>
@@ -67,7 +70,7 @@ where
     }
 
     /// Revalidates a stored response in a task, unless somebody does already, or it failed just now.
-    pub(super) fn revalidate(self, wanted: Wanted, look: Look, found: Found) {
+    pub(super) fn revalidate(mut self, wanted: Wanted, look: Look, found: Found) {
         let state = Arc::clone(&self.core.state);
         if state.failing.has(&look.flight) {
             return;
@@ -76,6 +79,14 @@ where
         let Some(lead) = state.flights.try_lead(&look.flight, &wanted.identity) else {
             return;
         };
+        // A whole is renewed as that, unless parts of it are another thing.
+        let of_parts = [header::RANGE, header::IF_RANGE];
+        let varies = found.entry.vary.fields().any(|(name, _)| of_parts.contains(name));
+        if !varies && !found.entry.policy.flags.has(Flags::PARTIAL) {
+            for name in of_parts {
+                self.parts.headers.remove(name);
+            }
+        }
         let fetch = Fetch::confirming(found, Staleness::default(), Forwarded::Stale);
         let Some(tasks) = self.tasks.upgrade() else { return };
         tasks.spawn(async move {
@@ -113,7 +124,15 @@ impl<O: Observer> Core<O> {
         response: &Response<B>,
     ) -> Option<(Option<Entry>, Place)> {
         let status = response.status();
-        if status.is_server_error() || status == StatusCode::NOT_MODIFIED {
+        // Parts are of GET (RFC 9110 section 14.2): one to HEAD is of nothing.
+        let says_nothing = status.is_server_error()
+            || matches!(
+                status,
+                StatusCode::NOT_MODIFIED
+                    | StatusCode::PARTIAL_CONTENT
+                    | StatusCode::RANGE_NOT_SATISFIABLE
+            );
+        if says_nothing {
             return None;
         }
         let stored = sent.fetch.stored.as_ref().or(sent.look.part.as_ref());
@@ -122,18 +141,28 @@ impl<O: Observer> Core<O> {
         }
         let exchange = asked.exchange(response, clock::now());
         let profile = &self.settings.profile;
-        let of_get = stored.filter(|found| !found.entry.policy.flags.has(Flags::HEAD));
-        if let Some(found) = of_get {
-            let entry = head_update(profile, &found.entry, &exchange).map(|mut entry| {
-                self.tag_anew(&found.entry, &mut entry);
-                *entry
-            });
-            return Some((entry, Place::Stored(found.key, found.entry.id)));
-        }
         // What a HEAD and a GET may be told is the same.
         let judged = judge(profile, &Exchange { method: &Method::GET, ..exchange });
+        if matches!(judged, Err(refusal) if refusal.is_of_request()) {
+            return None;
+        }
+        let same = |found: &&Found| same_bytes(&found.entry, response.headers());
+        let of_get = stored.filter(|found| !found.entry.policy.flags.has(Flags::HEAD));
+        if let Some(found) = of_get {
+            let entry = match head_update(profile, &found.entry, &exchange) {
+                Freshened::Entry { mut entry, keep: true } => {
+                    self.tag_anew(&found.entry, &mut entry);
+                    Some(*entry)
+                }
+                // It is what it was, and may not be kept as this.
+                Freshened::Entry { keep: false, .. } if same(&found) => return None,
+                _ => None,
+            };
+            return Some((entry, Place::Stored(found.key, found.entry.id)));
+        }
         let Ok(storable) = judged else {
-            return stored.map(|found| (None, Place::Stored(found.key, found.entry.id)));
+            let differs = stored.filter(|found| !same(found));
+            return differs.map(|found| (None, Place::Stored(found.key, found.entry.id)));
         };
         let mut entry = self.entry(&sent.wanted.identity, asked, response, storable);
         entry.policy.flags = entry.policy.flags.with(Flags::PARTIAL).with(Flags::HEAD);

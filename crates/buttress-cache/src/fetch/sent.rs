@@ -133,20 +133,14 @@ impl Sent {
         }
     }
 
-    /// What is stored and is no more what the origin has, given an answer that is not stored itself,
-    /// because of what it says or (if not `refused`) because it is too large.
-    pub(super) fn outdated(
-        &self,
-        status: StatusCode,
-        response: &HeaderMap,
-        refused: bool,
-    ) -> Vec<Found> {
+    /// What is stored and is no more what the origin has, given an answer that is not stored itself. One
+    /// of the same bytes says nothing against it.
+    pub(super) fn outdated(&self, status: StatusCode, response: &HeaderMap) -> Vec<Found> {
         if self.wanted.prompt.is_some() || !is_news(status) {
             return Vec::new();
         }
         let stored = self.fetch.stored.iter().chain(&self.look.part);
-        // A whole that is merely too large says nothing against its part.
-        let differs = |found: &&Found| refused || !same_bytes(&found.entry, response);
+        let differs = |found: &&Found| !same_bytes(&found.entry, response);
         stored.filter(differs).cloned().collect()
     }
 

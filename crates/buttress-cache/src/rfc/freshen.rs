@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{Entry, EntryId};
 
-/// What came of a 304.
+/// What came of a 304, or of a HEAD.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Freshened {
@@ -21,7 +21,7 @@ pub enum Freshened {
         /// Whether it stays stored.
         keep: bool,
     },
-    /// The 304 speaks of another response; this one must not be updated by it.
+    /// It speaks of another response; this one must not be updated by it.
     Other,
 }
 
@@ -110,18 +110,15 @@ fn with_age(headers: &HeaderMap, response: &HeaderMap) -> Option<HeaderMap> {
 }
 
 /// What the answer to a HEAD request says of a stored response to GET: the response up to date, or
-/// `None` if it is not what the origin has any more (RFC 9111 section 4.3.5).
+/// that it is not what the origin has any more (RFC 9111 section 4.3.5).
 #[must_use]
-pub fn head_update(
-    profile: &Profile,
-    entry: &Entry,
-    exchange: &Exchange<'_>,
-) -> Option<Box<Entry>> {
+pub fn head_update(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshened {
     let part = entry.policy.flags.has(Flags::PARTIAL);
     if exchange.status != StatusCode::OK || (entry.status != StatusCode::OK && !part) {
-        return None;
+        return Freshened::Other;
     }
-    let length = Held::of(entry)?.total();
+    let Some(held) = Held::of(entry) else { return Freshened::Other };
+    let length = held.total();
     let same = [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH].iter().all(|name| {
         match exchange.response.get(name) {
             None => true,
@@ -131,11 +128,5 @@ pub fn head_update(
             Some(new) => entry.headers.get(name) == Some(new),
         }
     });
-    if !same {
-        return None;
-    }
-    match updated(profile, entry, exchange) {
-        Freshened::Entry { entry, keep: true } => Some(entry),
-        _ => None,
-    }
+    if same { updated(profile, entry, exchange) } else { Freshened::Other }
 }

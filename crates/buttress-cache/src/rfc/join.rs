@@ -12,10 +12,13 @@ use super::{
     parts::{Held, Span, Spans, is_rest_of, length, part_of, same_bytes, strong_validator_of},
     range::one_span,
 };
-use crate::{Chunks, Entry, EntryId, Flags};
+use crate::{Chunks, Entry, EntryId, Flags, Tag};
 
 /// More spans of one response are not kept apart; the shortest go.
 const MOST_SPANS: usize = 16;
+
+/// Parts with more tags together are not put together: each purge would have to find them all.
+const MOST_TAGS: usize = 512;
 
 /// What is missing of a stored part to answer a request, and how to ask for it.
 #[derive(Clone, Debug)]
@@ -82,7 +85,7 @@ impl Rest {
         }
         let held = Held::of(entry)?;
         let stored = |first: u64, last: Option<u64>| match last {
-            Some(last) if first <= last => held.slices((first, last)),
+            Some(last) if first <= last => held.pieces((first, last)),
             _ => Some(Vec::new()),
         };
         let before = stored(self.asked.0, self.gap.0.checked_sub(1))?;
@@ -120,25 +123,48 @@ fn overlay(older: &HeaderMap, newer: &HeaderMap) -> HeaderMap {
     headers
 }
 
+/// The fields of a part that came with all that is known of it from a stored response, if that is of the
+/// very same bytes.
+pub(crate) fn completed(entry: &Entry, part: &HeaderMap) -> Option<HeaderMap> {
+    if !is_rest_of(entry, part) {
+        return None;
+    }
+    let mut headers = overlay(&entry.headers, part);
+    for name in [header::CONTENT_RANGE, header::CONTENT_LENGTH] {
+        for value in part.get_all(&name) {
+            headers.append(&name, value.clone());
+        }
+    }
+    Some(headers)
+}
+
 fn line((first, last): Span, total: u64) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("bytes {first}-{last}/{total}")).ok()
 }
 
-/// A stored part and a newer one as one, which is the whole if nothing is missing any more. `None` if
-/// they are not of the very same bytes, or have more than `most` together.
-#[must_use]
-pub fn combine(profile: &Profile, older: &Entry, newer: &Entry, most: u64) -> Option<Entry> {
+/// Whether two stored parts are of the very same bytes.
+pub(crate) fn fit(older: &Entry, newer: &Entry) -> bool {
+    both(older, newer).is_some()
+}
+
+fn both<'a>(older: &'a Entry, newer: &'a Entry) -> Option<(Held<'a>, Held<'a>)> {
     let part = |entry: &Entry| entry.policy.flags.has(Flags::PARTIAL);
     let (old, new) = (Held::of(older)?, Held::of(newer)?);
-    if !part(older)
-        || !part(newer)
-        || old.total() != new.total()
-        || older.uri != newer.uri
-        || older.vary != newer.vary
-        || !same_bytes(older, &newer.headers)
-    {
-        return None;
-    }
+    let fit = part(older)
+        && part(newer)
+        && old.total() == new.total()
+        && older.uri == newer.uri
+        && older.vary == newer.vary
+        && same_bytes(older, &newer.headers);
+    fit.then_some((old, new))
+}
+
+/// A stored part and a newer one as one, which is the whole if nothing is missing any more. `None` if
+/// they are not of the very same bytes, or have more than `most` together, or
+/// too many tags.
+#[must_use]
+pub fn combine(profile: &Profile, older: &Entry, newer: &Entry, most: u64) -> Option<Entry> {
+    let (old, new) = both(older, newer)?;
     let pieces = Pieces::of(&old, &new)?;
     let bytes: u64 = pieces.0.iter().map(|piece| length(piece.span)).sum();
     if bytes > most {
@@ -146,12 +172,32 @@ pub fn combine(profile: &Profile, older: &Entry, newer: &Entry, most: u64) -> Op
     }
     let (spans, body) = pieces.merge();
     let mut headers = overlay(&older.headers, &newer.headers);
+    // The policy is that of the newer, and so is what it was read off.
+    let control = [header::CACHE_CONTROL, header::EXPIRES, header::PRAGMA];
+    for name in profile.targeted.iter().chain(&control) {
+        if !newer.headers.contains_key(name) {
+            headers.remove(name);
+        }
+    }
     withheld_too(profile, &mut headers);
     for span in &spans {
         headers.append(header::CONTENT_RANGE, line(*span, new.total())?);
     }
-    let both = Entry { id: EntryId::random(), headers, body, ..newer.clone() };
+    let tags = tags_of(&older.tags, &newer.tags);
+    if tags.len() > MOST_TAGS {
+        return None;
+    }
+    let both = Entry { id: EntryId::random(), headers, body, tags, ..newer.clone() };
     Some(promote(&both).unwrap_or(both))
+}
+
+/// By what can be purged what is made of both.
+pub(crate) fn tags_of(older: &Arc<[Tag]>, newer: &Arc<[Tag]>) -> Arc<[Tag]> {
+    let more: Vec<_> = older.iter().filter(|tag| !newer.contains(tag)).cloned().collect();
+    if more.is_empty() {
+        return Arc::clone(newer);
+    }
+    newer.iter().cloned().chain(more).collect()
 }
 
 /// A stored part that is all there is, as what it is part of.
@@ -186,7 +232,7 @@ impl Pieces {
     fn of(old: &Held<'_>, new: &Held<'_>) -> Option<Self> {
         let mut pieces = Vec::new();
         let mut add = |held: &Held<'_>, span, new| {
-            pieces.push(Piece { span, slices: held.slices(span)?, new });
+            pieces.push(Piece { span, slices: held.pieces(span)?, new });
             Some(())
         };
         for &span in new.spans() {

@@ -3,6 +3,8 @@
 //! A stored part is an entry whose body is what there is of the whole, one span after the other, and
 //! whose `Content-Range` has a line for each span. So a store that keeps fields and bytes keeps parts.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use smallvec::SmallVec;
@@ -64,12 +66,24 @@ impl<'a> Held<'a> {
 
     /// The bytes of a span, not copied; `None` if they are not all here.
     pub(crate) fn slices(&self, span: Span) -> Option<Vec<Bytes>> {
+        self.cut(span, |piece, range| piece.slice(range))
+    }
+
+    /// The same to be kept for long: what is cut from a piece is copied, since it would keep all of it.
+    pub(super) fn pieces(&self, span: Span) -> Option<Vec<Bytes>> {
+        self.cut(span, |piece, range| match piece.get(range) {
+            Some(cut) if cut.len() < piece.len() => Bytes::copy_from_slice(cut),
+            _ => piece.clone(),
+        })
+    }
+
+    fn cut(&self, span: Span, cut: impl Fn(&Bytes, Range<usize>) -> Bytes) -> Option<Vec<Bytes>> {
         let (first, last) = span;
         let mut before = 0;
         for held in &self.spans {
             if held.0 <= first && last <= held.1 {
                 let skip = usize::try_from(before + first - held.0).ok()?;
-                return slices(self.body, skip, usize::try_from(length(span)).ok()?);
+                return slices(self.body, skip, usize::try_from(length(span)).ok()?, cut);
             }
             before += length(*held);
         }
@@ -96,7 +110,12 @@ pub(super) const fn length((first, last): Span) -> u64 {
     (last - first).saturating_add(1)
 }
 
-fn slices(body: &Chunks, mut skip: usize, mut left: usize) -> Option<Vec<Bytes>> {
+fn slices(
+    body: &Chunks,
+    mut skip: usize,
+    mut left: usize,
+    cut: impl Fn(&Bytes, Range<usize>) -> Bytes,
+) -> Option<Vec<Bytes>> {
     let mut slices = Vec::new();
     for piece in body.as_slice() {
         if left == 0 {
@@ -107,7 +126,7 @@ fn slices(body: &Chunks, mut skip: usize, mut left: usize) -> Option<Vec<Bytes>>
             continue;
         }
         let end = piece.len().min(skip + left);
-        slices.push(piece.slice(skip..end));
+        slices.push(cut(piece, skip..end));
         left -= end - skip;
         skip = 0;
     }
@@ -172,6 +191,14 @@ fn same_but_for_coding(stored: &Entry, other: &HeaderMap) -> bool {
     let name = if tagged[0] { header::ETAG } else { header::LAST_MODIFIED };
     let strong = strong_validator_of(stored);
     tagged[0] == tagged[1] && strong.is_some() && strong == only(other, name)
+}
+
+/// Whether a stored whole gives way to a part: if that was asked for after the whole came, and is known
+/// to be of something else.
+pub(crate) fn gives_way(whole: &Entry, part: &Entry) -> bool {
+    let tags = [whole, part].map(strong_validator_of);
+    let other = matches!(tags, [Some(whole), Some(part)] if whole != part);
+    other && whole.policy.response_time <= part.request_time
 }
 
 #[cfg(test)]

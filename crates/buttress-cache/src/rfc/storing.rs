@@ -38,6 +38,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the request is the reason, so that it says nothing of what others get.
+    pub(crate) const fn is_of_request(self) -> bool {
+        matches!(self, Self::Authorization | Self::Request)
+    }
+
     /// A short name for logs and metric labels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -271,7 +276,8 @@ fn is_one_part(exchange: &Exchange<'_>) -> bool {
     /// A longer `Range` asks for more than one part, or for nothing sensible.
     const LONGEST: usize = 64;
     let range = exchange.request.get(header::RANGE);
-    range.is_some_and(|range| range.len() <= LONGEST)
+    *exchange.method == Method::GET
+        && range.is_some_and(|range| range.len() <= LONGEST)
         && part_of(exchange.status, exchange.response).is_some()
 }
 

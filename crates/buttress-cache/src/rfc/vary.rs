@@ -182,19 +182,18 @@ fn join<'a>(members: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
 /// Members in one case and one order: by preference, then by name, since the order of equals means
 /// nothing (RFC 9110 sections 12.5.3 and 12.5.4).
 fn preferences<'a>(members: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    /// All ways to write a weight of 1 (RFC 9110 section 12.4.2). What only looks like one, or like none,
+    /// may mean something else to the origin.
+    const ONE: [&[u8]; 5] = [b"q=1", b"q=1.", b"q=1.0", b"q=1.00", b"q=1.000"];
     let mut members: Vec<_> = members
         .map(|member| {
-            let mut lower: Vec<u8> =
-                member.iter().filter(|byte| !byte.is_ascii_whitespace()).copied().collect();
-            lower.make_ascii_lowercase();
-            let quality = quality(&lower);
+            let member = member.to_ascii_lowercase();
+            let all = || member.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+            let quality = quality(all());
             // Saying what holds anyway says nothing.
-            let weight =
-                lower.windows(3).position(|part| part == b";q=").filter(|_| quality == 1000);
-            if let Some(at) = weight {
-                let end = lower[at + 1..].iter().position(|&byte| byte == b';');
-                lower.drain(at..end.map_or(lower.len(), |end| at + 1 + end));
-            }
+            let weights = all().skip(1).filter(|parameter| parameter.starts_with(b"q=")).count();
+            let told = all().skip(1).filter(|said| weights != 1 || !ONE.contains(said));
+            let lower = all().take(1).chain(told).collect::<Vec<_>>().join(&b';');
             (std::cmp::Reverse(quality), lower)
         })
         .collect();
@@ -203,9 +202,8 @@ fn preferences<'a>(members: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
 }
 
 /// The weight of a member in thousandths; one that cannot be read counts as 1.
-fn quality(member: &[u8]) -> u32 {
-    let mut parameters = member.split(|&byte| byte == b';').skip(1);
-    let weight = parameters.find_map(|parameter| parameter.strip_prefix(b"q="));
+fn quality<'a>(member: impl Iterator<Item = &'a [u8]>) -> u32 {
+    let weight = member.skip(1).find_map(|parameter| parameter.strip_prefix(b"q="));
     let weight = weight.and_then(|weight| std::str::from_utf8(weight).ok());
     let Some(weight) = weight else { return 1000 };
     let (whole, part) = weight.split_once('.').unwrap_or((weight, ""));
@@ -287,6 +285,25 @@ mod tests {
         let vary = self::vary(&["accept-encoding"], &one).unwrap();
         assert!(vary.matches(&headers(&[("accept-encoding", "br, gzip")])));
         assert!(!vary.matches(&headers(&[("accept-encoding", "br, gzip;q=0.9")])));
+    }
+
+    #[test]
+    fn only_a_weight_of_one_says_nothing() {
+        let request = headers(&[("accept-language", "fr, en;q=0.8")]);
+        let vary = vary(&["accept-language"], &request).unwrap();
+        for weight in ["1", "1.", "1.0", "1.00", "1.000"] {
+            let line: &'static str = format!("fr;q={weight}, en;q=0.8").leak();
+            assert!(vary.matches(&headers(&[("accept-language", line)])), "{weight}");
+        }
+        for weight in
+            [".0", "00", "", "0,5", "1.5", "01", "1.0000", "2", "x", "0", "1;q=0", "0;q=1"]
+        {
+            let line: &'static str = format!("fr;q={weight}, en;q=0.8").leak();
+            assert!(!vary.matches(&headers(&[("accept-language", line)])), "{weight}");
+        }
+        for line in ["f r, en;q=0.8", "fr;q =1, en;q=0.8", "q=1, en;q=0.8"] {
+            assert!(!vary.matches(&headers(&[("accept-language", line)])), "{line}");
+        }
     }
 
     #[test]

@@ -132,7 +132,9 @@ pub trait Store: Send + Sync + 'static {
     fn get(&self, key: &Key) -> impl Future<Output = Result<Lookup, StoreError>> + Send;
 
     /// Keeps `slot` under `key` for `keep_for`, or less if room is short. Says whether it did:
-    /// not if it is too large, or purged since `seen`.
+    /// not if it is too large, or purged since `seen`. A store that can compare refuses a part
+    /// ([`Flags::PARTIAL`](crate::Flags::PARTIAL)) in the place of variants, or of a whole that may be
+    /// the same or newer.
     fn put(
         &self,
         key: &Key,

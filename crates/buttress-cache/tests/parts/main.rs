@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod careful;
 mod joined;
 mod stored;
 #[path = "../support/mod.rs"]

@@ -1,8 +1,9 @@
 //! Several variants of one resource.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
-use buttress_cache::{Purge, Removal};
+use buttress_cache::{Entry, Flags, Policy, Purge, Removal, Time};
+use http::HeaderValue;
 
 use crate::support::{AtOnce, HOUR, entry, key, memory, variant};
 
@@ -152,4 +153,38 @@ fn a_purge_of_the_resource_takes_all_its_variants() {
         }
         assert_eq!(store.list(&page).is_empty(), removal == Removal::Hard);
     }
+}
+
+/// A part of what has this tag, asked for at `time`.
+fn part(tag: &'static str, time: u64) -> Entry {
+    let flags = u64::from(Flags::PARTIAL.bits());
+    let mut part = entry("0123");
+    part.policy = Policy::from_words([3_600_000, 0, time, 0, u64::MAX, flags]);
+    part.request_time = Time::from_millis(time);
+    part.headers.insert("etag", HeaderValue::from_static(tag));
+    part
+}
+
+#[test]
+fn a_part_never_takes_the_place_of_a_whole_that_is_as_good() {
+    let store = memory(1 << 20);
+    let mut whole = entry("0123456789");
+    whole.policy = Policy::from_words([3_600_000, 0, 10, 0, u64::MAX, 0]);
+    whole.headers.insert("etag", HeaderValue::from_static("\"a\""));
+    assert!(store.keep(&key("a"), whole.clone()));
+    let linked = |part: Entry| {
+        let (variant, by_range) = variant(&key("a"), "de", "");
+        let mut part = part;
+        part.vary = Arc::clone(&by_range.vary);
+        store.add(&key("a"), (variant, Arc::new(part)), 8)
+    };
+    for old in [part("\"a\"", 20), part("\"b\"", 5), part("W/\"a\"", 20)] {
+        assert!(!store.keep(&key("a"), old.clone()) && !linked(old));
+        assert_eq!(store.text(&key("a")).as_deref(), Some("0123456789"));
+    }
+    assert!(store.keep(&key("a"), part("\"b\"", 20)), "of something newer");
+    assert!(store.keep(&key("a"), whole));
+    assert!(linked(part("\"b\"", 20)));
+    assert!(!store.keep(&key("a"), part("\"b\"", 30)), "nor of variants");
+    assert_eq!(store.list(&key("a")).len(), 1);
 }

@@ -11,7 +11,7 @@ use std::{
 use moka::Expiry;
 use tokio::time::Instant;
 
-use crate::{Entry, Key, Slot, Variant};
+use crate::{Entry, Flags, Key, Slot, Variant, rfc::gives_way};
 
 /// What moka adds to an entry: its key, its places in two queues and in the map.
 const OVERHEAD: u64 = 256;
@@ -91,6 +91,16 @@ impl Held {
         match &self.slot {
             Slot::Entry(entry) => Some(entry),
             Slot::Variants(_) => None,
+        }
+    }
+
+    /// Whether this is more than an entry that is to take its place, which is a part only, and no older.
+    pub(super) fn outranks(&self, new: &Self) -> bool {
+        let part = |entry: &Entry| entry.policy.flags.has(Flags::PARTIAL);
+        let Some(new) = new.entry().filter(|new| part(new)) else { return false };
+        match &self.slot {
+            Slot::Entry(own) => !part(own) && !gives_way(own, new),
+            Slot::Variants(_) => true,
         }
     }
 

@@ -16,7 +16,7 @@ pub(in crate::store) enum Written {
     Kept,
     /// Too large, or for no time at all.
     Refused,
-    /// Something newer is there, or was purged.
+    /// Something newer or better is there, or was purged.
     Overtaken,
     /// The version that was to be replaced is not there, and no other either.
     Absent,
@@ -41,10 +41,11 @@ impl Shared {
         };
         let replaced = {
             let _lock = self.marks.lock(key);
-            if !self.allow(key, &held, seen) {
+            let replaced = self.live(key, Instant::now());
+            let better = replaced.as_ref().is_some_and(|there| there.outranks(&held));
+            if better || !self.allow(key, &held, seen) {
                 return Written::Overtaken;
             }
-            let replaced = self.live(key, Instant::now());
             self.insert(key, held);
             replaced
         };
@@ -94,10 +95,14 @@ impl Shared {
         let now = Instant::now();
         let pushed_out = {
             let _locks = self.marks.lock_both(key, &place);
-            if !self.allow(key, &held, seen) {
+            let before = self.live(key, now);
+            let own = self.live(&place, now);
+            let whole = before.as_ref().filter(|before| before.entry().is_some());
+            let better = whole.into_iter().chain(&own).any(|there| there.outranks(&held));
+            if better || !self.allow(key, &held, seen) {
                 return Written::Overtaken;
             }
-            let before = self.live(key, now).filter(|before| before.entry().is_none());
+            let before = before.filter(|before| before.entry().is_none());
             let mut list = List::of(before.as_ref(), &self.uses);
             let pushed_out = list.push(variant, most, &self.uses);
             let [list, held] = list.hold(entry, keep_for, now, seen);
