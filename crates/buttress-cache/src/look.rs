@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 
 use crate::{
     Entry, Generation, Key, Lookup, Observer, Slot, Store, Time, Variant,
     core::{Core, Wanted},
-    rfc::{Flags, Forwarded},
+    rfc::{Flags, Forwarded, MOST_TAGS, offered},
     serve::cut,
 };
 
@@ -61,8 +61,8 @@ impl<O: Observer> Core<O> {
     }
 
     /// Stored variants that the origin may confirm for a request that matches none of them, because it
-    /// may select for other reasons than the values that it was asked with: those with an entity tag,
-    /// as far as they are at hand.
+    /// may select for other reasons than the values that it was asked with: those whose entity tag can
+    /// be [`offered`], as far as they are at hand.
     pub(crate) fn others(&self, wanted: &Wanted) -> Vec<Found> {
         /// A longer list costs more than it brings.
         const MOST: usize = 8;
@@ -72,12 +72,16 @@ impl<O: Observer> Core<O> {
             return Vec::new();
         };
         let mut others: Vec<Found> = Vec::new();
+        let mut room = MOST_TAGS;
         for key in variants.iter().map(|variant| variant.key) {
             let slot = store.peek(&key).and_then(|lookup| lookup.slot);
             let Some(Slot::Entry(entry)) = slot else { continue };
-            let tagged = entry.headers.contains_key(header::ETAG);
+            let Some(tag) = offered(&entry) else { continue };
+            let known = others.iter().any(|other| offered(&other.entry) == Some(tag));
+            let taken = if known { 0 } else { tag.len() + ", ".len() };
             let whole = !entry.policy.flags.has(Flags::PARTIAL) && entry.status == StatusCode::OK;
-            if tagged && whole && is_of(&entry, wanted) {
+            if taken <= room && whole && is_of(&entry, wanted) {
+                room -= taken;
                 others.push(Found { key, entry });
             }
             if others.len() == MOST {
@@ -129,14 +133,7 @@ impl Look {
     ) -> Self {
         let mut look = Self { found, part: None, generation, flight, why };
         // A part answers those only whose own part lies in it (RFC 9111 section 3.3).
-        let falls_short = |found: &mut Found| {
-            let flags = found.entry.policy.flags;
-            if !flags.has(Flags::PARTIAL) || (wanted.head && flags.has(Flags::HEAD)) {
-                return false;
-            }
-            !wanted.ask.range || cut(&found.entry, headers).is_none()
-        };
-        look.part = look.found.take_if(falls_short);
+        look.part = look.found.take_if(|found| falls_short(&found.entry, wanted, headers));
         look
     }
 
@@ -150,6 +147,15 @@ impl Look {
             None => self.why,
         }
     }
+}
+
+/// Whether what is here of a response is less than what a request asks for.
+pub(crate) fn falls_short(entry: &Entry, wanted: &Wanted, headers: &HeaderMap) -> bool {
+    let flags = entry.policy.flags;
+    if !flags.has(Flags::PARTIAL) || (wanted.head && flags.has(Flags::HEAD)) {
+        return false;
+    }
+    !wanted.ask.range || cut(entry, headers).is_none()
 }
 
 /// What a lookup under the primary key means: the answer, or which variant to look up.

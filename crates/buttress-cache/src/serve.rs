@@ -8,9 +8,9 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use crate::{
-    CacheOutcome, CacheResult, Chunks, Entry, Observer, ResponseBody, Time,
+    CacheOutcome, CacheResult, Chunks, Entry, Observer, ResponseBody, Time, clock,
     core::{Core, Wanted},
-    rfc::{CacheStatus, Flags, Held, Served, not_modified, serve},
+    rfc::{CacheStatus, Flags, Forwarded, Held, Served, date_stands, not_modified, serve},
 };
 
 /// The field of RFC 9211.
@@ -27,7 +27,7 @@ const OF_THE_BODY: [HeaderName; 5] = [
 
 impl<O: Observer> Core<O> {
     /// Answers a request with a stored response: all of it, a part, its head, or that it has not
-    /// changed.
+    /// changed. Whoever knows why it was not answered at once [restates](Self::restate) that.
     pub(crate) fn serve<B>(
         &self,
         entry: &Arc<Entry>,
@@ -83,9 +83,6 @@ impl<O: Observer> Core<O> {
             let status = CacheStatus {
                 hit: matches!(result, CacheResult::Hit | CacheResult::Stale),
                 ttl: Some(ttl(entry, now)),
-                collapsed: result == CacheResult::Collapsed,
-                forwarded: forwarded(result),
-                forwarded_status: (result == CacheResult::Revalidated).then_some(304),
                 ..CacheStatus::default()
             };
             headers.append(CACHE_STATUS, status.write(name));
@@ -120,6 +117,24 @@ impl<O: Observer> Core<O> {
         }
     }
 
+    /// Says why a request went on that is answered with the fetch of another.
+    pub(crate) fn restate_shared<B>(
+        &self,
+        response: &mut Response<B>,
+        entry: &Entry,
+        result: CacheResult,
+        why: Forwarded,
+    ) {
+        let status = CacheStatus {
+            forwarded: Some(why),
+            forwarded_status: (result == CacheResult::Revalidated).then_some(304),
+            ttl: Some(ttl(entry, clock::now())),
+            collapsed: true,
+            ..CacheStatus::default()
+        };
+        self.restate(response, &status);
+    }
+
     /// Says in a response from the inner service what the cache had to do with it.
     pub(crate) fn tell<B>(
         &self,
@@ -146,14 +161,6 @@ fn number(number: u64) -> HeaderValue {
     HeaderValue::from_bytes(digits).unwrap_or_else(|_| HeaderValue::from(number))
 }
 
-const fn forwarded(result: CacheResult) -> Option<crate::rfc::Forwarded> {
-    match result {
-        CacheResult::Revalidated => Some(crate::rfc::Forwarded::Stale),
-        CacheResult::Collapsed => Some(crate::rfc::Forwarded::UriMiss),
-        _ => None,
-    }
-}
-
 /// How many seconds of freshness are left; less than none if it is stale.
 pub(crate) fn ttl(entry: &Entry, now: Time) -> i64 {
     let secs = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
@@ -165,6 +172,9 @@ pub(crate) fn ttl(entry: &Entry, now: Time) -> i64 {
 /// not what is asked for.
 pub(crate) fn cut(entry: &Entry, request: &HeaderMap) -> Option<Served> {
     let partial = entry.policy.flags.has(Flags::PARTIAL);
+    if !date_stands(request, entry) {
+        return (!partial).then_some(Served::Whole);
+    }
     serve(request, &entry.headers, &Held::of(entry)?, partial)
 }
 
@@ -207,6 +217,11 @@ fn part<B>(
             headers.insert(header::CONTENT_RANGE, value);
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             (StatusCode::RANGE_NOT_SATISFIABLE, ResponseBody::empty())
+        }
+        // Spans are never served as if they were one. It is not asked for what it has not.
+        None if entry.policy.flags.has(Flags::PARTIAL) => {
+            headers.clear();
+            (StatusCode::GATEWAY_TIMEOUT, ResponseBody::empty())
         }
         Some(Served::Whole) | None => (entry.status, ResponseBody::stored(entry.body.clone())),
     }

@@ -99,16 +99,123 @@ async fn a_304_that_names_none_of_them_is_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_304_to_the_only_tag_that_was_sent_speaks_of_that() {
+async fn a_304_without_a_tag_selects_nothing_even_if_one_was_sent() {
     let origin = Origin::new(|parts, _| match parts.headers.get("if-none-match") {
         Some(_) => respond(304, &[FRESH, VARY]),
-        None => ok(&[FRESH, VARY, ("etag", "W/\"a\"")], "all"),
+        None => ok(&[FRESH, VARY, ("etag", "\"a\"")], language(parts).unwrap_or("")),
     });
     let client = origin.cached();
     get(&client, "de").await;
-    assert_eq!(get(&client, "fr").await.text(), "all");
-    assert_eq!(get(&client, "fr").await.result, Some(CacheResult::Hit));
-    assert_eq!(origin.calls(), 2);
+    assert_eq!(get(&client, "fr").await.text(), "fr");
+    assert_eq!(origin.seen(1)["if-none-match"], "\"a\"");
+    assert!(!origin.seen(2).contains_key("if-none-match"));
+    assert_eq!(get(&client, "fr").await.text(), "fr");
+    assert_eq!(get(&client, "de").await.text(), "de");
+    assert_eq!(origin.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_selects_by_the_very_tag_and_not_by_a_weak_one() {
+    let origin = Origin::new(|parts, _| match parts.headers.get("if-none-match") {
+        Some(_) => respond(304, &[FRESH, VARY, ("etag", "W/\"a\"")]),
+        None => ok(&[FRESH, VARY, ("etag", "\"a\"")], language(parts).unwrap_or("")),
+    });
+    let client = origin.cached();
+    get(&client, "de").await;
+    assert_eq!(get(&client, "fr").await.text(), "fr");
+    assert_eq!(origin.calls(), 3);
+}
+
+/// A server that answers preconditions before it codes what it sends, as nginx does.
+fn coding() -> Origin {
+    Origin::new(|parts, _| {
+        let vary = ("vary", "Accept-Encoding");
+        if parts.headers.contains_key("if-none-match") {
+            return respond(304, &[FRESH, vary, ("etag", "\"a\"")]);
+        }
+        if parts.headers.get("accept-encoding").is_some_and(|value| value == "gzip") {
+            let fields = [FRESH, vary, ("etag", "W/\"a\""), ("content-encoding", "gzip")];
+            return ok(&fields, "coded");
+        }
+        ok(&[FRESH, vary, ("etag", "\"a\"")], "plain")
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_decodes_nothing_is_given_nothing_coded() {
+    for first in ["gzip", "br"] {
+        let origin = coding();
+        let client = origin.cached();
+        get_with(&client, &[("accept-encoding", first)]).await;
+        for _ in 0..2 {
+            let got = get(&client, "de").await;
+            assert_eq!((got.text(), got.field("content-encoding")), ("plain", None));
+        }
+        let got = get_with(&client, &[("accept-encoding", "gzip")]).await;
+        assert_eq!((got.text(), got.field("content-encoding")), ("coded", Some("gzip")));
+        for number in 0..origin.calls() {
+            assert!(!origin.seen(number).contains_key("if-none-match"), "{first}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_of_one_user_is_not_offered_for_another() {
+    // The tag is a revision, the same for all.
+    for name in ["cookie", "Accept-Encoding", "authorization", "proxy-authorization"] {
+        let vary = format!("Accept-Language, {name}");
+        let lower = name.to_lowercase();
+        let origin = Origin::new(move |parts, _| {
+            let fields = [("cache-control", "public, max-age=60"), ("vary", &*vary)];
+            let fields = [fields[0], fields[1], ("etag", "\"rev-7\"")];
+            if parts.headers.contains_key("if-none-match") {
+                return respond(304, &fields);
+            }
+            let user = parts.headers.get(&lower).and_then(|user| user.to_str().ok());
+            ok(&fields, user.unwrap_or("nobody"))
+        });
+        let client = origin.cached();
+        for user in ["alice", "bob", "alice", "bob"] {
+            assert_eq!(get_with(&client, &[(name, user)]).await.text(), user, "{name}");
+        }
+        assert_eq!(get(&client, "de").await.text(), "nobody", "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_that_says_now_that_users_differ_selects_nothing() {
+    let origin = Origin::new(|parts, _| match parts.headers.get("if-none-match") {
+        Some(_) => respond(304, &[("vary", "accept-language, cookie"), ("etag", "\"a\"")]),
+        None => ok(&[FRESH, VARY, ("etag", "\"a\"")], language(parts).unwrap_or("")),
+    });
+    let client = origin.cached();
+    get(&client, "de").await;
+    assert_eq!(get(&client, "fr").await.text(), "fr");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_a_strong_tag_is_offered_and_not_too_much() {
+    let long = format!("\"{}\"", "x".repeat(2000));
+    let some = |number: usize| format!("\"{number}{}\"", "x".repeat(300));
+    let tags =
+        [long, "W/\"w\"".into(), "bare".into(), "\"a\", \"b\"".into(), some(1), some(2), some(3)];
+    let last = some(4);
+    let origin = {
+        let (tags, last) = (tags.clone(), last.clone());
+        Origin::new(move |_, number| {
+            ok(&[FRESH, VARY, ("etag", tags.get(number).unwrap_or(&last))], "")
+        })
+    };
+    let client = origin.cached();
+    for number in 0..9 {
+        get(&client, &number.to_string()).await;
+    }
+    for (number, sent) in [(1, None), (2, None), (3, None), (4, None), (5, Some(some(1)))] {
+        let seen = origin.seen(number);
+        assert_eq!(seen.get("if-none-match").map(|sent| sent.to_str().unwrap()), sent.as_deref());
+    }
+    let sent = origin.seen(8)["if-none-match"].to_str().unwrap().to_owned();
+    assert_eq!(sent, format!("{last}, {}, {}", some(3), some(2)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,6 +290,27 @@ async fn all_that_is_of_the_same_bytes_is_brought_up_to_date() {
         assert_eq!((hit.result, hit.field("x")), (Some(CacheResult::Hit), Some("new")));
     }
     assert_eq!(origin.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_coded_otherwise_is_of_other_bytes() {
+    let origin = Origin::new(|parts, _| {
+        if parts.headers.contains_key("if-none-match") && language(parts) == Some("it") {
+            return respond(304, &[FRESH, VARY, ("etag", "\"a\""), ("x", "new")]);
+        }
+        let coding = language(parts).filter(|language| *language == "en");
+        let mut fields = vec![FRESH, VARY, ("etag", "\"a\"")];
+        fields.extend(coding.map(|_| ("content-encoding", "gzip")));
+        ok(&fields, "")
+    });
+    let client = origin.cached();
+    get(&client, "en").await;
+    pass(1).await;
+    get(&client, "fr").await;
+    assert_eq!(get(&client, "it").await.result, Some(CacheResult::Revalidated));
+    assert_eq!(get(&client, "fr").await.field("x"), Some("new"));
+    let coded = get(&client, "en").await;
+    assert_eq!((coded.field("content-encoding"), coded.field("x")), (Some("gzip"), None));
 }
 
 #[tokio::test(start_paused = true)]

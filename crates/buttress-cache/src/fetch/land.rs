@@ -17,7 +17,7 @@ use crate::{
     directive::Way,
     flight::{Landing, Lead, Ticket},
     keep::write,
-    look::Found,
+    look::{Found, falls_short},
     rfc::{
         CacheStatus, Exchange, Freshened, Joined, Refusal, Storable, freshen, judge, named_in,
         same_bytes, tags_of, withheld_until_confirmed,
@@ -176,13 +176,14 @@ impl<O: Observer> Core<O> {
     ) -> Response<ResponseBody<B>> {
         let now = clock::now();
         let exchange = asked.exchange(response, now);
-        let (entry, keep) = match freshen(&self.settings.profile, &found.entry, &exchange) {
+        let authorized = asked.headers.contains_key(header::AUTHORIZATION);
+        let (entry, keep, own) = match freshen(&self.settings.profile, &found.entry, &exchange) {
             Freshened::Entry { mut entry, keep } => {
                 self.tag_anew(&found.entry, &mut entry);
-                (Arc::from(entry), keep)
+                (Arc::from(entry), keep, authorized)
             }
             // It must not be updated by this, and what it is now is anybody's guess.
-            Freshened::Other => (Arc::clone(&found.entry), false),
+            Freshened::Other => (Arc::clone(&found.entry), false, true),
         };
         // It was stored for requests with other values than this.
         let other = !sent.fetch.others.is_empty();
@@ -195,14 +196,19 @@ impl<O: Observer> Core<O> {
         } else {
             // What may not be kept for others of an authorised exchange says nothing against what was
             // kept without one.
-            if !other && !asked.headers.contains_key(header::AUTHORIZATION) {
+            if !other && !authorized {
                 self.forget(&found.key).await;
             }
-            sent.land(Landing::Alone);
+            sent.land(if own { Landing::Own } else { Landing::Alone });
         }
         self.state.failing.clear(&sent.look.flight);
         let (wanted, result) = (&sent.wanted, CacheResult::Revalidated);
-        let mut answer = self.serve(&entry, wanted, &asked.headers, result, now);
+        // What the request named may be what was said of the bytes before.
+        let fits = !falls_short(&entry, wanted, &asked.headers);
+        let served = if fits { &entry } else { &found.entry };
+        let mut answer = self.serve(served, wanted, &asked.headers, result, now);
+        let said = sent.status(response.status());
+        self.restate(&mut answer, &CacheStatus { ttl: Some(ttl(served, now)), ..said });
         // Whoever asked for the confirmation has what it withholds from others.
         for name in withheld_until_confirmed(&self.settings.profile, &entry.headers) {
             for value in response.headers().get_all(&name) {
@@ -215,7 +221,7 @@ impl<O: Observer> Core<O> {
     /// Brings up to date what else is of the very same bytes (RFC 9111 section 4.3.4).
     async fn confirm_others(&self, sent: &Sent, found: &Found, exchange: &Exchange<'_>) {
         let same = |other: &&Found| {
-            other.key != found.key && same_bytes(&found.entry.headers, &other.entry.headers)
+            other.key != found.key && same_bytes(&found.entry, &other.entry.headers)
         };
         let others: Vec<_> = sent.fetch.others.iter().filter(same).cloned().collect();
         for other in others {
@@ -286,7 +292,7 @@ impl<O: Observer> Core<O> {
                 if sent.lead.is_some() && !own {
                     self.state.unshared.set(&sent.look.flight, self.settings.hit_for_miss);
                 }
-                sent.land(Landing::Alone);
+                sent.land(if own { Landing::Own } else { Landing::Alone });
                 let mut response = response.map(ResponseBody::source);
                 self.tell(&mut response, CacheResult::Miss, &said);
                 response

@@ -146,7 +146,7 @@ impl<O: Observer> Core<O> {
         if matches!(judged, Err(refusal) if refusal.is_of_request()) {
             return None;
         }
-        let same = |found: &&Found| same_bytes(&found.entry.headers, response.headers());
+        let same = |found: &&Found| same_bytes(&found.entry, response.headers());
         let of_get = stored.filter(|found| !found.entry.policy.flags.has(Flags::HEAD));
         if let Some(found) = of_get {
             let entry = match head_update(profile, &found.entry, &exchange) {

@@ -13,7 +13,7 @@ use crate::{
     core::{Core, Fetch, Plan, Wanted},
     flight::{Flight, Joined, Landing, Lead},
     look::{Found, Look},
-    rfc::{Decision, Flags},
+    rfc::{Decision, Flags, Forwarded},
 };
 
 /// How a request goes to the inner service.
@@ -76,8 +76,14 @@ where
                     let sent = Sent::new(wanted, look, fetch, lead, tries.detail);
                     return self.fetch(sent).await;
                 }
-                Turn::Serve(entry, result) => return Ok(self.serve(&entry, &wanted, result)),
-                Turn::Read(head, fill) => match self.read(&head, fill, &wanted) {
+                Turn::Serve(entry, result) => {
+                    let mut response = self.serve(&entry, &wanted, result);
+                    if result == CacheResult::Revalidated {
+                        self.core.restate_shared(&mut response, &entry, result, fetch.why);
+                    }
+                    return Ok(response);
+                }
+                Turn::Read(head, fill) => match self.read(&head, fill, &wanted, fetch.why) {
                     Some(response) => return Ok(response),
                     None => tries.alone = true,
                 },
@@ -91,12 +97,16 @@ where
         head: &Arc<Entry>,
         fill: Arc<Fill>,
         wanted: &Wanted,
+        why: Forwarded,
     ) -> Option<http::Response<ResponseBody<S::Body>>> {
         let reader = Reader::new(fill)?;
         let whole = |_| ResponseBody::follow(reader);
         let now = clock::now();
         let headers = &self.parts.headers;
-        Some(self.core.head(head, wanted, headers, CacheResult::Collapsed, now, whole))
+        let result = CacheResult::Collapsed;
+        let mut response = self.core.head(head, wanted, headers, result, now, whole);
+        self.core.restate_shared(&mut response, head, result, why);
+        Some(response)
     }
 
     pub(super) fn serve(
@@ -199,6 +209,7 @@ impl<O: Observer> Waiter<'_, O> {
                 tries.alone = true;
                 None
             }
+            Landing::Own => None,
             Landing::Again => return Turn::Again,
         };
         instead.unwrap_or_else(|| {

@@ -21,6 +21,8 @@ pub(crate) struct Sent {
     pub(super) fetch: Fetch,
     pub(super) lead: Option<Lead>,
     detail: Option<&'static str>,
+    /// Whether it can be sent again.
+    again: bool,
     /// The status that came, where it is not that of the answer.
     pub(super) came: Option<StatusCode>,
 }
@@ -61,12 +63,13 @@ impl Sent {
         lead: Option<Lead>,
         detail: Option<&'static str>,
     ) -> Self {
-        Self { wanted, look, fetch, lead, detail, came: None }
+        Self { wanted, look, fetch, lead, detail, again: false, came: None }
     }
 
     /// Puts the cache's own conditions into the request, and says whether there are any. Those that
     /// may come to nothing need a request that can be sent again.
     pub(super) fn conditions(&mut self, request: &mut HeaderMap, again: bool) -> bool {
+        self.again = again;
         if !again {
             self.fetch.rest = None;
             self.fetch.others.clear();
@@ -81,7 +84,7 @@ impl Sent {
         }
         let validates = self.fetch.validates();
         if let Some(found) = validates {
-            validate(request, &found.entry);
+            validate(request, &found.entry, again);
         }
         validates.is_some()
     }
@@ -121,7 +124,9 @@ impl Sent {
             return selected.cloned().map_or(Verdict::Again, Verdict::Confirmed);
         }
         let Some(found) = self.fetch.validates() else { return Verdict::Plain };
-        match names_own(asked, &found.entry, headers) {
+        // The client's own tags were sent only if it can be asked again.
+        let own = if self.again { names_own(asked, &found.entry, headers) } else { Some(false) };
+        match own {
             Some(true) => Verdict::Plain,
             Some(false) if fits(&found.entry, headers) => Verdict::Confirmed(found.clone()),
             _ => Verdict::Again,
@@ -135,7 +140,7 @@ impl Sent {
             return Vec::new();
         }
         let stored = self.fetch.stored.iter().chain(&self.look.part);
-        let differs = |found: &&Found| !same_bytes(&found.entry.headers, response);
+        let differs = |found: &&Found| !same_bytes(&found.entry, response);
         stored.filter(differs).cloned().collect()
     }
 

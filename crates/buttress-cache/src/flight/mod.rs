@@ -60,6 +60,8 @@ pub(crate) enum Landing {
     Confirmed(Arc<Entry>),
     /// It cannot be shared: everybody on his own, all at once.
     Alone,
+    /// It was for who fetched alone, by what that one sent: somebody else should.
+    Own,
     /// The origin answered with an error that a stale response may stand in for.
     Error,
     /// The origin could not be reached.

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{date, parts::only};
-use crate::{Entry, Time};
+use super::{date, list::Members, parts::only};
+use crate::{Entry, Flags, Time};
+
+/// Longer lists of entity tags are not sent.
+pub(crate) const MOST_TAGS: usize = 1024;
 
 /// Whether what the client has is what is stored (RFC 9111 section 4.3.2).
 ///
@@ -78,11 +81,24 @@ pub(crate) fn is_strong(tag: &[u8]) -> bool {
     !tag.starts_with(b"W/")
 }
 
+/// Whether it is one entity tag and nothing else (RFC 9110 section 8.8.3).
+fn is_tag(tag: &[u8]) -> bool {
+    let inner = weak(tag).strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    inner.is_some_and(|inner| inner.iter().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..)))
+}
+
+/// The one entity tag of a response, if it can stand for the very bytes.
+fn strong_tag(headers: &HeaderMap) -> Option<&[u8]> {
+    let tag = only(headers, header::ETAG)?.as_bytes().trim_ascii();
+    (is_tag(tag) && is_strong(tag)).then_some(tag)
+}
+
 /// Replaces the client's preconditions by those that ask whether `entry` is still good (RFC 9111
-/// section 4.3.1). The client's own entity tags are asked about as well (section 4.3.2), so that a
-/// client that has what the origin has now need not be sent it.
-pub(crate) fn validate(request: &mut HeaderMap, entry: &Entry) {
-    let own = own_tags(request, entry);
+/// section 4.3.1). If `too`, the client's own entity tags are asked about as well (section 4.3.2), so
+/// that a client that has what the origin has now need not be sent it. A 304 may not say which it
+/// means, and then has to be asked again.
+pub(crate) fn validate(request: &mut HeaderMap, entry: &Entry, too: bool) {
+    let own = own_tags(request, entry).filter(|_| too);
     request.remove(header::IF_NONE_MATCH);
     request.remove(header::IF_MODIFIED_SINCE);
     let copies: [(HeaderName, HeaderName); 2] =
@@ -102,13 +118,14 @@ pub(crate) fn validate(request: &mut HeaderMap, entry: &Entry) {
 
 /// The entity tag of `entry` and those of a client that has others.
 fn own_tags(request: &HeaderMap, entry: &Entry) -> Option<HeaderValue> {
-    /// Longer lists are not passed on.
-    const MOST: usize = 1024;
     let stored = entry.headers.get(header::ETAG)?.as_bytes().trim_ascii();
+    if !is_tag(stored) {
+        return None;
+    }
     let mut list = stored.to_vec();
     let lines = request.get_all(header::IF_NONE_MATCH).iter().map(HeaderValue::as_bytes);
     for tag in lines.flat_map(tags).filter(|tag| weak(tag) != weak(stored)) {
-        if !weak(tag).starts_with(b"\"") || list.len() + tag.len() > MOST {
+        if !is_tag(tag) || list.len() + tag.len() > MOST_TAGS {
             return None;
         }
         list.extend_from_slice(b", ");
@@ -133,6 +150,24 @@ pub(crate) fn names_own(
     Some(weak(named) != weak(stored) && lines.any(|line| names(line.as_bytes(), Some(named))))
 }
 
+/// The entity tag by which a stored response is offered to the origin for a request that does not
+/// select it.
+///
+/// It is a strong one, which no two contents share. And the response is not selected by what a client
+/// can decode or by who it is: an origin that compares tags before it looks at those (a server that
+/// codes what it sends, a program whose tag is a revision) would say that the page of another will do.
+pub(crate) fn offered(entry: &Entry) -> Option<&[u8]> {
+    let mut names = entry.vary.fields().map(|(name, _)| name.as_str().as_bytes());
+    strong_tag(&entry.headers).filter(|_| !names.any(is_of_the_client))
+}
+
+/// Whether a name in `Vary` is of what one client is or can do, rather than of what it asks for.
+fn is_of_the_client(name: &[u8]) -> bool {
+    const NAMES: [&str; 5] =
+        ["accept-encoding", "authorization", "cookie", "proxy-authorization", "*"];
+    NAMES.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
+}
+
 /// Puts the entity tags of several stored responses in the place of the client's preconditions: none
 /// of them is selected by the request, and the origin may select any (RFC 9111 section 4.3.1).
 pub(crate) fn validate_any<'a>(
@@ -140,9 +175,9 @@ pub(crate) fn validate_any<'a>(
     entries: impl IntoIterator<Item = &'a Entry>,
 ) {
     let mut tags: Vec<&[u8]> = Vec::new();
-    for tag in entries.into_iter().filter_map(|entry| entry.headers.get(header::ETAG)) {
-        if !tags.contains(&tag.as_bytes()) {
-            tags.push(tag.as_bytes());
+    for tag in entries.into_iter().filter_map(offered) {
+        if !tags.contains(&tag) {
+            tags.push(tag);
         }
     }
     request.remove(header::IF_MODIFIED_SINCE);
@@ -151,19 +186,18 @@ pub(crate) fn validate_any<'a>(
     }
 }
 
-/// Which of the responses whose entity tags were sent a 304 speaks of; of several that fit, the one
-/// that came last (RFC 9111 section 4.3.4). One that names none speaks of the only one.
+/// Which of the responses whose entity tags were sent a 304 speaks of: that with the strong tag that it
+/// names; of several, the one that came last (RFC 9111 section 4.3.4). Without one it selects none.
 pub(crate) fn select<'a>(
-    entries: impl ExactSizeIterator<Item = &'a Entry>,
+    entries: impl Iterator<Item = &'a Entry>,
     not_modified: &HeaderMap,
 ) -> Option<usize> {
-    let named = not_modified.contains_key(header::ETAG);
-    if !named && entries.len() > 1 {
+    let named = strong_tag(not_modified)?;
+    let lines = not_modified.get_all(header::VARY).iter();
+    if lines.flat_map(|line| Members::of(line.as_bytes())).any(is_of_the_client) {
         return None;
     }
-    let fitting = entries
-        .enumerate()
-        .filter(|(_, entry)| entry.headers.contains_key(header::ETAG) && fits(entry, not_modified));
+    let fitting = entries.enumerate().filter(|(_, entry)| offered(entry) == Some(named));
     fitting.max_by_key(|(_, entry)| entry.policy.response_time).map(|(at, _)| at)
 }
 
@@ -190,6 +224,12 @@ pub(crate) fn fits(entry: &Entry, not_modified: &HeaderMap) -> bool {
     }
 }
 
+/// Whether a date in `If-Range` can stand for the bytes of a stored response at all.
+pub(crate) fn date_stands(request: &HeaderMap, entry: &Entry) -> bool {
+    let date = |value: &HeaderValue| !value.as_bytes().trim_ascii().ends_with(b"\"");
+    !entry.policy.flags.has(Flags::WEAK_DATE) || !request.get_all(header::IF_RANGE).iter().any(date)
+}
+
 /// Whether `If-Range` lets a part be served (RFC 9110 section 13.1.5).
 pub(crate) fn range_stands(request: &HeaderMap, stored: &HeaderMap) -> bool {
     let mut values = request.get_all(header::IF_RANGE).iter();
@@ -212,6 +252,19 @@ pub(crate) fn range_stands(request: &HeaderMap, stored: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_tag_is_a_tag() {
+        for tag in ["\"\"", "\"a\"", "W/\"a\"", "\"a,b\"", "\"\\\"", "\"a/b;q=1\""] {
+            assert!(is_tag(tag.as_bytes()), "{tag}");
+        }
+        for other in
+            ["", "\"", "a", "\"a", "w/\"a\"", "\"a\" \"b\"", "\"a\", \"b\"", "\"a b\"", "W/"]
+        {
+            assert!(!is_tag(other.as_bytes()), "{other}");
+        }
+        assert!(is_tag(b"\"\xfc\"") && !is_tag(b"\"\x7f\""));
+    }
 
     #[test]
     fn tags_are_compared_weakly() {

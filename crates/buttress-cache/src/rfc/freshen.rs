@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::{
     Exchange, Flags, Profile, conditional, kept,
-    parts::Held,
+    parts::{Held, has_strong_date},
     storing::{self, Control},
 };
 use crate::{Entry, EntryId};
@@ -35,7 +35,10 @@ pub fn freshen(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Fre
 }
 
 fn updated(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshened {
-    let updates = kept::updates(profile, exchange.response, exchange.response_time);
+    let mut updates = kept::updates(profile, exchange.response, exchange.response_time);
+    if !may_be_tagged(entry) {
+        updates.remove(header::ETAG);
+    }
     let mut headers = entry.headers.clone();
     for name in updates.keys() {
         headers.remove(name);
@@ -54,7 +57,8 @@ fn updated(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshen
         response: with_age.as_ref().unwrap_or(&headers),
         ..*exchange
     };
-    let policy = storing::policy(profile, &seen, &control);
+    let mut policy = storing::policy(profile, &seen, &control);
+    policy.flags = policy.flags.with(Flags::WEAK_DATE.when(!date_stays_strong(entry, &headers)));
     // Selected by other fields than it was stored under, it would be found by the wrong requests.
     let same_selection = lines(&headers, &header::VARY).eq(lines(&entry.headers, &header::VARY));
     // What is stored of a part is a response with status 200 that is not complete (section 3.3).
@@ -69,6 +73,26 @@ fn updated(profile: &Profile, entry: &Entry, exchange: &Exchange<'_>) -> Freshen
         ..entry.clone()
     };
     Freshened::Entry { entry: Box::new(entry), keep }
+}
+
+/// Whether an entity tag that comes with a 304 is one of the stored bytes.
+///
+/// What has one keeps it: another that differs in strength is of the same thing before or after it was
+/// coded. What has none gets one only if it is not coded, and its date stands for the bytes.
+fn may_be_tagged(entry: &Entry) -> bool {
+    let has = |name| entry.headers.contains_key(name);
+    !has(header::ETAG)
+        && !has(header::CONTENT_ENCODING)
+        && !entry.policy.flags.has(Flags::WEAK_DATE)
+        && has_strong_date(&entry.headers)
+}
+
+/// Whether the date of modification still stands for the very bytes: by the `Date` of the response that
+/// brought them, not by that of this one (RFC 9110 section 8.8.2.2).
+fn date_stays_strong(entry: &Entry, headers: &HeaderMap) -> bool {
+    !entry.policy.flags.has(Flags::WEAK_DATE)
+        && has_strong_date(&entry.headers)
+        && lines(headers, &header::LAST_MODIFIED).eq(lines(&entry.headers, &header::LAST_MODIFIED))
 }
 
 fn lines<'a>(

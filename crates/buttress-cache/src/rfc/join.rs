@@ -7,8 +7,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{
     Profile,
+    conditional::date_stands,
     kept::withheld_too,
-    parts::{Held, Span, Spans, length, part_of, same_bytes, strong_validator},
+    parts::{Held, Span, Spans, is_rest_of, length, part_of, same_bytes, strong_validator_of},
     range::one_span,
 };
 use crate::{Chunks, Entry, EntryId, Flags, Tag};
@@ -46,7 +47,10 @@ impl Rest {
     /// `None` if asking for less would save nothing, or could not be trusted.
     pub(crate) fn of(entry: &Entry, request: &HeaderMap, part: bool) -> Option<Self> {
         let held = Held::of(entry)?;
-        let validator = strong_validator(&entry.headers)?.clone();
+        if part && !date_stands(request, entry) {
+            return None;
+        }
+        let validator = strong_validator_of(entry)?.clone();
         let total = held.total();
         let whole = (0, total.checked_sub(1)?);
         let asked = if part { one_span(request, &entry.headers, total)? } else { whole };
@@ -70,7 +74,7 @@ impl Rest {
         response: &HeaderMap,
     ) -> Option<Joined> {
         let fits = part_of(status, response)? == (self.gap, self.total);
-        if !fits || !same_bytes(&entry.headers, response) {
+        if !fits || !is_rest_of(entry, response) {
             return None;
         }
         let between = length(self.gap);
@@ -122,7 +126,7 @@ fn overlay(older: &HeaderMap, newer: &HeaderMap) -> HeaderMap {
 /// The fields of a part that came with all that is known of it from a stored response, if that is of the
 /// very same bytes.
 pub(crate) fn completed(entry: &Entry, part: &HeaderMap) -> Option<HeaderMap> {
-    if !same_bytes(&entry.headers, part) {
+    if !is_rest_of(entry, part) {
         return None;
     }
     let mut headers = overlay(&entry.headers, part);
@@ -151,7 +155,7 @@ fn both<'a>(older: &'a Entry, newer: &'a Entry) -> Option<(Held<'a>, Held<'a>)> 
         && old.total() == new.total()
         && older.uri == newer.uri
         && older.vary == newer.vary
-        && same_bytes(&older.headers, &newer.headers);
+        && same_bytes(older, &newer.headers);
     fit.then_some((old, new))
 }
 

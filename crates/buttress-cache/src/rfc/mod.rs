@@ -23,7 +23,10 @@ mod storing;
 mod vary;
 
 pub(crate) use self::{
-    conditional::{date_of, fits, names_own, not_modified, select, validate, validate_any},
+    conditional::{
+        MOST_TAGS, date_of, date_stands, fits, names_own, not_modified, offered, select, validate,
+        validate_any,
+    },
     invalidate::{is_safe, named_in, targets},
     join::{Joined, Rest, completed, fit, promote, tags_of},
     kept::withheld_until_confirmed,

@@ -156,29 +156,47 @@ pub(crate) fn strong_validator(headers: &HeaderMap) -> Option<&HeaderValue> {
         let text = tag.as_bytes();
         return (text.len() > 1 && text.starts_with(b"\"") && text.ends_with(b"\"")).then_some(tag);
     }
-    let value = only(headers, header::LAST_MODIFIED)?;
-    let modified = date::field(headers, &header::LAST_MODIFIED)?;
-    let date = date::field(headers, &header::DATE)?;
-    (date.since(modified).as_secs() >= 1).then_some(value)
+    only(headers, header::LAST_MODIFIED).filter(|_| has_strong_date(headers))
+}
+
+/// Whether a response was made a good deal after it was last modified.
+pub(super) fn has_strong_date(headers: &HeaderMap) -> bool {
+    let field = |name| date::field(headers, &name);
+    let dates = field(header::LAST_MODIFIED).zip(field(header::DATE));
+    dates.is_some_and(|(modified, date)| date.since(modified).as_secs() >= 1)
+}
+
+/// The same of a stored response.
+pub(crate) fn strong_validator_of(entry: &Entry) -> Option<&HeaderValue> {
+    let weak = entry.policy.flags.has(Flags::WEAK_DATE);
+    strong_validator(&entry.headers).filter(|_| !weak || entry.headers.contains_key(header::ETAG))
 }
 
 /// Whether a stored response and another are of the very same bytes. Whether a date stands for them is
 /// known from the stored one.
-pub(crate) fn same_bytes(stored: &HeaderMap, other: &HeaderMap) -> bool {
-    let coding = |headers: &HeaderMap| headers.get(header::CONTENT_ENCODING).cloned();
-    let codings = (coding(stored), coding(other));
-    // One of the two may leave out what the other says (RFC 9110 section 15.3.7).
-    let contradict = matches!(&codings, (Some(stored), Some(other)) if stored != other);
-    let tagged = [stored, other].map(|headers| headers.contains_key(header::ETAG));
+pub(crate) fn same_bytes(stored: &Entry, other: &HeaderMap) -> bool {
+    stored.headers.get_all(header::CONTENT_ENCODING) == other.get_all(header::CONTENT_ENCODING)
+        && same_but_for_coding(stored, other)
+}
+
+/// The same of an answer to `If-Range`, which may leave out what whoever asks knows (RFC 9110 section
+/// 15.3.7).
+pub(super) fn is_rest_of(stored: &Entry, rest: &HeaderMap) -> bool {
+    let silent = !rest.contains_key(header::CONTENT_ENCODING);
+    same_bytes(stored, rest) || (silent && same_but_for_coding(stored, rest))
+}
+
+fn same_but_for_coding(stored: &Entry, other: &HeaderMap) -> bool {
+    let tagged = [&stored.headers, other].map(|headers| headers.contains_key(header::ETAG));
     let name = if tagged[0] { header::ETAG } else { header::LAST_MODIFIED };
-    let strong = strong_validator(stored);
-    tagged[0] == tagged[1] && !contradict && strong.is_some() && strong == only(other, name)
+    let strong = strong_validator_of(stored);
+    tagged[0] == tagged[1] && strong.is_some() && strong == only(other, name)
 }
 
 /// Whether a stored whole gives way to a part: if that was asked for after the whole came, and is known
 /// to be of something else.
 pub(crate) fn gives_way(whole: &Entry, part: &Entry) -> bool {
-    let tags = [whole, part].map(|entry| strong_validator(&entry.headers));
+    let tags = [whole, part].map(strong_validator_of);
     let other = matches!(tags, [Some(whole), Some(part)] if whole != part);
     other && whole.policy.response_time <= part.request_time
 }
@@ -254,6 +272,12 @@ mod tests {
                 .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
                 .collect::<HeaderMap>()
         };
+        let stored = |headers: &HeaderMap| {
+            let policy = Policy::from_words([0; 6]);
+            Entry::new("http://a/".into(), StatusCode::OK, headers.clone(), policy)
+        };
+        let same_bytes = |one: &HeaderMap, other: &HeaderMap| same_bytes(&stored(one), other);
+        let is_rest_of = |one: &HeaderMap, other: &HeaderMap| is_rest_of(&stored(one), other);
         let old = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
         let later = ("date", "Sun, 06 Nov 1994 08:49:38 GMT");
         let strong = of(&[("etag", "\"a\"")]);
@@ -269,10 +293,18 @@ mod tests {
             let coded = of(&[("etag", "\"a\""), ("content-encoding", "br")]);
             assert!(!same_bytes(&coded, &of(other)), "{other:?}");
         }
+        let coded = of(&[("etag", "\"a\""), ("content-encoding", "br")]);
+        assert!(!same_bytes(&coded, &strong) && !same_bytes(&strong, &coded));
+        assert!(is_rest_of(&coded, &strong) && !is_rest_of(&strong, &coded));
         let weak = of(&[("etag", "W/\"a\"")]);
         assert!(!same_bytes(&weak, &weak));
         let dated = of(&[old, later]);
         assert!(same_bytes(&dated, &dated));
+        let mut confirmed = stored(&dated);
+        confirmed.policy.flags = Flags::WEAK_DATE;
+        assert!(!super::same_bytes(&confirmed, &dated));
+        confirmed.headers.extend(strong.clone());
+        assert!(super::same_bytes(&confirmed, &strong));
         let at_once = of(&[old, ("date", old.1)]);
         assert!(!same_bytes(&at_once, &at_once));
     }

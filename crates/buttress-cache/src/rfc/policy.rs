@@ -47,6 +47,9 @@ impl Flags {
     pub const PARTIAL: Self = Self(1 << 6);
     /// It answered a HEAD request, and answers no other.
     pub const HEAD: Self = Self(1 << 7);
+    /// Its `Last-Modified` does not stand for its very bytes, though its `Date` may look like it: that
+    /// is of a later confirmation.
+    pub const WEAK_DATE: Self = Self(1 << 8);
 
     /// Both.
     #[must_use]

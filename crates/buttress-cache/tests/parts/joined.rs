@@ -200,6 +200,100 @@ async fn a_date_holds_parts_together_if_it_is_old_enough() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn spans_are_never_served_as_one_whatever_a_304_says() {
+    const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const NEW: &str = "Sun, 06 Nov 1994 08:49:59 GMT";
+    for (field, stored, named) in
+        [("etag", "\"a\"", "W/\"a\""), ("last-modified", OLD, NEW), ("date", OLD, NEW)]
+    {
+        let origin = Origin::new(move |parts, number| match number {
+            0 | 1 => {
+                let mut fields = vec![("cache-control", "max-age=1"), (field, stored)];
+                if field == "date" {
+                    fields.push(TAG);
+                }
+                serve(parts, &fields)
+            }
+            _ => respond(304, &[("cache-control", "max-age=60"), (field, named)]),
+        });
+        let client = origin.cached();
+        part(&client, "bytes=2-5").await;
+        part(&client, "bytes=8-9").await;
+        pass(5).await;
+        let condition = if field == "date" { TAG.1 } else { stored };
+        let own = [("range", "bytes=3-4"), ("if-range", condition)];
+        let got = get_with(&client, &own).await;
+        assert_eq!((got.status, got.text()), (206, "34"), "{field}");
+        assert_eq!(got.field("content-range"), Some("bytes 3-4/10"), "{field}");
+        assert_eq!(origin.calls(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn parts_that_are_coded_otherwise_are_of_other_bytes() {
+    let origin = Origin::new(|parts, number| match number {
+        0 => serve(parts, &[FRESH, TAG, ("content-encoding", "gzip")]),
+        _ => serve(parts, &[FRESH, TAG]),
+    });
+    let client = origin.cached();
+    part(&client, "bytes=0-4").await;
+    part(&client, "bytes=5-9").await;
+    let got = get(&client).await;
+    assert_eq!((got.text(), got.field("content-encoding")), (WHOLE, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_does_not_make_a_date_stand_for_the_bytes() {
+    const AT: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const LATER: &str = "Sun, 06 Nov 1994 08:49:47 GMT";
+    // Modified in the second in which the first answer was made; or with a date that was old enough.
+    for (first, stands) in [(AT, false), ("Sun, 06 Nov 1994 08:49:39 GMT", true)] {
+        let origin = Origin::new(move |parts, number| {
+            let with =
+                |date| [("cache-control", "max-age=2000000000"), ("last-modified", AT), date];
+            match number {
+                0 => ok(&with(("date", first)), WHOLE),
+                _ if parts.headers.contains_key("if-modified-since") => {
+                    respond(304, &with(("date", LATER)))
+                }
+                _ => ok(&with(("date", LATER)), WHOLE),
+            }
+        });
+        let client = origin.cached();
+        get(&client).await;
+        for _ in 0..2 {
+            get_with(&client, &[("cache-control", "no-cache")]).await;
+            assert_eq!(get(&client).await.field("date"), Some(LATER));
+            let own = [("range", "bytes=3-4"), ("if-range", AT)];
+            let got = get_with(&client, &own).await;
+            let expected = if stands { (206, "34") } else { (200, WHOLE) };
+            assert_eq!((got.status, got.text()), expected, "{first}");
+            assert_eq!(got.result, Some(CacheResult::Hit));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn parts_are_not_put_together_by_a_date_that_a_304_has_made_old() {
+    const AT: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const LATER: &str = "Sun, 06 Nov 1994 08:49:47 GMT";
+    let origin = Origin::new(|parts, number| {
+        let with = |date| [("cache-control", "max-age=2000000000"), ("last-modified", AT), date];
+        match number {
+            0 => serve(parts, &with(("date", AT))),
+            1 => respond(304, &with(("date", LATER))),
+            _ => serve(parts, &with(("date", LATER))),
+        }
+    });
+    let client = origin.cached();
+    part(&client, "bytes=0-3").await;
+    let again = [("range", "bytes=0-3"), ("cache-control", "no-cache")];
+    assert_eq!(get_with(&client, &again).await.result, Some(CacheResult::Revalidated));
+    assert_eq!(part(&client, "bytes=2-6").await.text(), "23456");
+    assert_eq!(asked(&origin, 2), (Some("bytes=2-6".to_owned()), None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clients_own_if_range_is_judged_by_what_is_stored() {
     let origin = server(&[FRESH, TAG]);
     let client = origin.cached();
