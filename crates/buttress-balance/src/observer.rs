@@ -58,7 +58,8 @@ pub struct Answered<'a> {
     pub outcome: Outcome,
     /// The time since the endpoint was chosen.
     pub latency: Duration,
-    /// Whether the call goes on to another endpoint.
+    /// Whether the call goes on to another endpoint, or waits in line for one: if none has room in
+    /// time, this answer is given all the same.
     pub next: bool,
 }
 
