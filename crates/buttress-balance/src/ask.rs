@@ -15,6 +15,16 @@ pub struct Ask<'a> {
     pub(crate) replayable: bool,
     pub(crate) insistent: bool,
     pub(crate) lenient: bool,
+    pub(crate) back: Option<Back>,
+}
+
+/// When a call that was refused may go to endpoints that it has tried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Back {
+    /// To any of them.
+    pub(crate) from: Moment,
+    /// Whether it is the last try, which needs an endpoint that does well, or that nobody has to leave alone.
+    pub(crate) last: bool,
 }
 
 impl Default for Ask<'_> {
@@ -26,7 +36,14 @@ impl Default for Ask<'_> {
 impl<'a> Ask<'a> {
     /// Any endpoint, for a call that can be made again.
     pub const fn new() -> Self {
-        Self { key: None, tried: None, replayable: true, insistent: false, lenient: false }
+        Self {
+            key: None,
+            tried: None,
+            replayable: true,
+            insistent: false,
+            lenient: false,
+            back: None,
+        }
     }
 
     /// For a request with this hash key.
@@ -44,6 +61,12 @@ impl<'a> Ask<'a> {
     /// One of those that were tried all the same if there is no other.
     pub const fn lenient(mut self) -> Self {
         self.lenient = true;
+        self
+    }
+
+    /// One of those that were tried, once its time has come.
+    pub(crate) const fn back(mut self, back: Option<Back>) -> Self {
+        self.back = back;
         self
     }
 

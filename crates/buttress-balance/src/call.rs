@@ -11,6 +11,7 @@ use tower_service::Service;
 
 use crate::{
     Ask, BalanceError, Balancer, HashKey, Lease, Moment, Observer, Pick, Picked, Unavailable,
+    ask::Back,
     balancer::Core,
     body::Held,
     failover::{Bodies, has_idempotency_key, is_upgrade},
@@ -36,6 +37,8 @@ pub(crate) struct Call<L, P: Pick, O, M, B> {
     delayed: Option<Unavailable>,
     /// Its place in line, while it has one.
     pub(crate) wait: Option<Wait<P>>,
+    /// When it may go back to endpoints that it has tried.
+    pub(crate) back: Option<Back>,
     pub(crate) place: Place<P>,
     pub(crate) attempts: Option<Attempts>,
     /// How many endpoints it was sent to.
@@ -89,6 +92,7 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
             backup,
             delayed: None,
             wait: None,
+            back: None,
             place: Place::Nowhere,
             attempt: 0,
             sent: false,

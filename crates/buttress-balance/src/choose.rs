@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use crate::{
     Ask, Candidate, Event, Lease, Moment, Panic, Pick, PickContext, Unavailable,
+    ask::Back,
     balancer::Core,
     lease::Kind,
     pick::LevelTerms,
@@ -18,9 +19,13 @@ const DOES_WELL: f32 = 0.8;
 impl<P: Pick> Core<P> {
     /// The same as [`Balancer::lease`], for whoever has no copy of the table at hand.
     pub(crate) fn lease(&self, ask: &Ask<'_>, now: Moment) -> Result<Lease, Unavailable> {
-        match self.catch_up(ask, now) {
-            Some(probe) => Ok(probe),
-            None => self.choose(&self.table.load(), ask, fastrand::u64(..), now),
+        if let Some(probe) = self.catch_up(ask, now) {
+            return Ok(probe);
+        }
+        let (table, seed) = (self.table.load(), fastrand::u64(..));
+        match ask.back {
+            Some(back) => self.choose_again(&table, ask, back, seed, now),
+            None => self.choose(&table, ask, seed, now),
         }
     }
 
@@ -178,13 +183,51 @@ impl<P: Pick> Core<P> {
             Unavailable::Tried => {
                 self.choose_strictly(table, &Ask { tried: None, ..*ask }, seed, now)
             }
-            Unavailable::Full => {
-                let does_well = |candidate: &&Candidate| candidate.success_rate(now) >= DOES_WELL;
-                let free = table.fit().filter(|candidate| !candidate.node().is_full());
-                let least = free.filter(does_well).min_by_key(|candidate| candidate.in_flight());
-                least.and_then(|least| self.take(least, Kind::Plain, now)).ok_or(reason)
-            }
+            Unavailable::Full => self.choose_well(table, now).ok_or(reason),
             _ => Err(reason),
+        }
+    }
+
+    /// The one with the fewest calls in flight of those that do well and have room, tried or not.
+    fn choose_well(&self, table: &Table<P::Table>, now: Moment) -> Option<Lease> {
+        let does_well = |candidate: &Candidate| candidate.success_rate(now) >= DOES_WELL;
+        self.least_busy(table, does_well, now)
+    }
+
+    fn least_busy(
+        &self,
+        table: &Table<P::Table>,
+        suits: impl Fn(&Candidate) -> bool,
+        now: Moment,
+    ) -> Option<Lease> {
+        let free = table.fit().filter(|candidate| !candidate.node().is_full());
+        let suitable = free.filter(|candidate| suits(candidate));
+        self.take(suitable.min_by_key(|candidate| candidate.in_flight())?, Kind::Plain, now)
+    }
+
+    /// For a call that waits in line and may go back to where it was refused.
+    #[cold]
+    fn choose_again(
+        &self,
+        table: &Table<P::Table>,
+        ask: &Ask<'_>,
+        back: Back,
+        seed: u64,
+        now: Moment,
+    ) -> Result<Lease, Unavailable> {
+        if back.last {
+            let asked_until = |candidate: &Candidate| candidate.node().asked_until();
+            let left_alone = |candidate: &Candidate| asked_until(candidate) <= now;
+            let found = self.choose_well(table, now);
+            return found.or_else(|| self.least_busy(table, left_alone, now)).ok_or_else(|| {
+                let until = table.members.iter().map(asked_until).filter(|until| *until > now);
+                until.min().map_or(Unavailable::Full, Unavailable::Held)
+            });
+        }
+        match self.choose_strictly(table, ask, seed, now) {
+            Err(Unavailable::Tried) if now < back.from => Err(Unavailable::Held(back.from)),
+            Err(reason) => self.choose_leniently(table, ask, seed, now, reason),
+            chosen => chosen,
         }
     }
 

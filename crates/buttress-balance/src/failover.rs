@@ -29,7 +29,7 @@ pub enum On {
 /// returned. While the others have as many calls in flight as they may have, the call waits
 /// [in line](crate::BalanceLayer::queue), before the calls that began after it, and its last answer is
 /// returned if that takes too long. (Where a retry outside counts attempts along, [`Attempts`](buttress_core::Attempts)
-/// remembers 64 endpoints for both.)
+/// remembers 64 endpoints for both.) To go back to those that were tried is [`revisit`](Self::revisit).
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct NextUpstream {
@@ -39,6 +39,7 @@ pub struct NextUpstream {
     tries: NonZeroU32,
     within: Option<Duration>,
     non_idempotent: bool,
+    revisit: bool,
 }
 
 /// As many endpoints as [`Attempts`](buttress_core::Attempts) remembers.
@@ -69,6 +70,7 @@ impl NextUpstream {
             tries: THREE,
             within: None,
             non_idempotent: false,
+            revisit: false,
         };
         for failure in failures {
             match failure {
@@ -81,7 +83,8 @@ impl NextUpstream {
         next
     }
 
-    /// How many endpoints a call is sent to at most, the first included. Default: 3.
+    /// How many endpoints a call is sent to at most, the first included; with [`revisit`](Self::revisit), how
+    /// often it is sent. Default: 3.
     ///
     /// # Errors
     ///
@@ -106,6 +109,25 @@ impl NextUpstream {
     pub const fn non_idempotent(mut self) -> Self {
         self.non_idempotent = true;
         self
+    }
+
+    /// Lets a call go back to endpoints that it has tried, if the last one said when to come back
+    /// (`Retry-After` and its relatives). Default: no endpoint is tried twice.
+    ///
+    /// Where a retry outside would sleep through what comes free, the call waits
+    /// [in line](crate::BalanceLayer::queue), before those that began later. To where it was refused it
+    /// may go again after the time that the last server asked for, of which no more than
+    /// [`Health::max_hold`](crate::Health::max_hold) is heeded. Its last try it keeps until one of them
+    /// answers most of its calls, or until all of the time that was asked for is over. Nothing is
+    /// revisited with [`Health::ignore_retry_after`](crate::Health::ignore_retry_after), nor when a hint
+    /// is longer than the call may wait.
+    pub const fn revisit(mut self) -> Self {
+        self.revisit = true;
+        self
+    }
+
+    pub(crate) const fn revisits(&self) -> bool {
+        self.revisit
     }
 
     pub(crate) const fn most(&self) -> u32 {

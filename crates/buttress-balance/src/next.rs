@@ -12,6 +12,7 @@ use http_body::Body;
 use crate::{
     Answered, Ask, BalanceError, EndpointId, Lease, Moment, Observation, Observer, Pick,
     ResponseBody, Served, Unavailable, Verdict,
+    ask::Back,
     body::Held,
     call::{Call, Place, Step, copy},
     failover::Bodies,
@@ -65,13 +66,14 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         }
         // The status of a gRPC call may still come, in the trailers.
         let open = |response: &Response<RB>| !response.body().is_end_stream();
+        let asked = observation.hold.or(observation.spare);
         let change = if rules.judge.grpc && result.as_ref().is_ok_and(open) {
             held.judge_at_end(observation)
         } else {
             self.core.observe(&mut held.lease, &observation, now)
         };
         let next = if rules.next.goes_on(outcome, status, self.repeatable) {
-            self.next(&held.lease, now, unsent)
+            self.next(&held.lease, now, unsent, asked)
         } else {
             Next::Nowhere
         };
@@ -124,8 +126,15 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         }
     }
 
-    /// A place at an endpoint that was not tried, or in line for one, if the call may go on.
-    fn next(&mut self, failed: &Lease, now: Moment, unsent: bool) -> Next<P> {
+    /// A place at an endpoint that was not tried, or in line for one, if the call may go on. `asked` is for
+    /// how long the last one asked to be left alone.
+    fn next(
+        &mut self,
+        failed: &Lease,
+        now: Moment,
+        unsent: bool,
+        asked: Option<Duration>,
+    ) -> Next<P> {
         let next = &self.settings.rules.next;
         let has_request = unsent || self.backup.is_some();
         if !has_request || self.attempt >= next.most() || !next.in_time(now.since(self.started)) {
@@ -137,17 +146,26 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
             return Next::Nowhere;
         }
         let ask = Ask::new().key(self.key).replayable(self.repeatable).tried(attempts);
-        match self.core.lease(&ask, now) {
-            Ok(lease) if attempts.begin().is_some() => Next::To(lease),
+        let reason = match self.core.lease(&ask, now) {
+            Ok(lease) if attempts.begin().is_some() => return Next::To(lease),
+            Ok(_) => return Next::Nowhere,
+            Err(reason) => reason,
+        };
+        let Queue { most, timeout } = self.settings.rules.queue;
+        let timeout = next.time().map_or(timeout, |within| within.min(timeout));
+        let from = asked.and_then(|asked| Some(now.after(asked.min(self.core.health.max_hold?))));
+        let from = from.filter(|from| next.revisits() && *from < self.started.after(timeout));
+        let last = attempts.left() <= 1 || self.attempt + 1 >= next.most();
+        self.back = from.map(|from| Back { from, last });
+        let waits = match reason {
             // The line is for calls that an endpoint could take, if it were not full.
-            Err(Unavailable::Full) => {
-                let Queue { most, timeout } = self.settings.rules.queue;
-                let timeout = next.time().map_or(timeout, |within| within.min(timeout));
-                let wait = Wait::join(&self.core, Queue { most, timeout }, self.started);
-                wait.map_or(Next::Nowhere, Next::InLine)
-            }
-            _ => Next::Nowhere,
-        }
+            Unavailable::Full => true,
+            Unavailable::Held(_) | Unavailable::Tried => self.back.is_some(),
+            Unavailable::Empty | Unavailable::Ejected => false,
+        };
+        let wait =
+            waits.then(|| Wait::join(&self.core, Queue { most, timeout }, self.started)).flatten();
+        wait.map_or(Next::Nowhere, Next::InLine)
     }
 
     /// Whether the call has got another endpoint, as its turn comes or its time is over.
@@ -160,6 +178,7 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
             return Poll::Ready(false);
         };
         let ask = Ask::new().key(self.key).replayable(self.repeatable).tried(attempts);
+        let ask = ask.back(self.back);
         let found = ready!(wait.poll(&ask, cx));
         let begun = found.ok().filter(|_| attempts.begin().is_some());
         // As the wait goes, the next one in line may look.

@@ -37,6 +37,8 @@ pub(crate) struct Node {
     hold_until: AtomicU64,
     /// Until when the hint was meant for all callers.
     firm_until: AtomicU64,
+    /// Until when its server asked to be left alone, however little of that is heeded.
+    asked_until: AtomicU64,
     /// Since when it comes to its full share, in milliseconds plus 1; 0 for long ago.
     warm_from: AtomicU64,
     /// When the learned limit was last cut, in microseconds.
@@ -82,6 +84,7 @@ impl Node {
             peak: Ewma::default(),
             hold_until: AtomicU64::new(0),
             firm_until: AtomicU64::new(0),
+            asked_until: AtomicU64::new(0),
             warm_from: AtomicU64::new(0),
             cut_at: AtomicU64::new(0),
             learned: AtomicBool::new(false),
@@ -186,6 +189,16 @@ impl Node {
         let before = self.hold_until.fetch_max(until, Ordering::AcqRel);
         self.pulse().due_at(until);
         firmer || before <= now.as_millis()
+    }
+
+    /// Notes all of the time that a server asked for.
+    pub(crate) fn ask_until(&self, until: Moment) {
+        self.asked_until.fetch_max(until.as_millis(), Ordering::Relaxed);
+    }
+
+    /// When that is over.
+    pub(crate) fn asked_until(&self) -> Moment {
+        Moment::from_millis(self.asked_until.load(Ordering::Relaxed))
     }
 
     /// Whether calls are to wait rather than go there.

@@ -63,12 +63,13 @@ impl<P: Pick> Core<P> {
     #[cold]
     fn hold(&self, lease: &Lease, observation: &Observation, now: Moment) {
         let asked = observation.hold.or(observation.spare);
-        let (Some(time), Some(most)) = (asked, self.health.max_hold) else { return };
-        let time = time.min(most);
+        let (Some(asked), Some(most)) = (asked, self.health.max_hold) else { return };
+        let time = asked.min(most);
+        let node = lease.candidate().node();
+        node.ask_until(now.after(asked));
         if time.is_zero() || self.is_alone() {
             return;
         }
-        let node = lease.candidate().node();
         if node.hold(now.after(time), now, observation.hold.is_some()) {
             tracing::debug!(endpoint = %node.endpoint, ?time, "held");
             node.pulse().changed();

@@ -74,7 +74,9 @@ impl<P: Pick> Wait<P> {
             if matches!(reason, Unavailable::Ejected | Unavailable::Tried) {
                 return Poll::Ready(Err(BalanceError::unavailable(reason, None)));
             }
-            if turn && ask.tried.is_some() && self.core.table.load().has_room() {
+            // What is free, or will be before its time has come, is for those behind.
+            let for_others = || ask.back.is_some() || self.core.table.load().has_room();
+            if turn && ask.tried.is_some() && for_others() {
                 pulse.line.pass(self.ticket);
             }
             let due = match reason {

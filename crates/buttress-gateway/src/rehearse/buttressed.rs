@@ -121,7 +121,7 @@ fn balanced(names: Dns<Upstreams>, endpoints: &[(String, u16)]) -> Result<Client
     let balance = BalanceLayer::new(set.clone())
         .least_request()
         .health(Health::new().max_hold(HOLD))
-        .next_upstream(NextUpstream::on(refusals.map(On::Status)).non_idempotent())
+        .next_upstream(NextUpstream::on(refusals.map(On::Status)).non_idempotent().revisit())
         .queue(LINE.0, LINE.1);
     Client::builder()
         .dns(names)
