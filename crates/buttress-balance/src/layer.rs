@@ -164,7 +164,8 @@ impl<P: Pick, T, O, M> BalanceLayer<P, T, O, M> {
     /// First come, first served. Default: 1024, for 5 seconds from the call's beginning.
     ///
     /// So does a call that [may go on](NextUpstream) after a refusal, while all that it has not tried are
-    /// full; it keeps its turn by when it began.
+    /// full, or were tried and may be [tried again](NextUpstream::revisit) later; it keeps its turn by when it
+    /// began.
     ///
     /// A call that has waited in vain fails, or goes to an endpoint that asked to be left alone.
     /// With a line of 0 or a time of zero, none waits.

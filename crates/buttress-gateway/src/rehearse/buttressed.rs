@@ -5,12 +5,13 @@ use std::{io, time::Duration};
 use buttress::{
     BalanceLayer, Body, BoxError, CacheLayer, Client, Endpoint, EndpointSet, MemoryStore,
     RetryLayer, SettingError,
-    balance::{Health, NextUpstream, On},
+    balance::{Health, LeastRequest, NextUpstream, On},
     cache::{PromptBody, PromptCache, PromptRoute, Prompts, Scope},
     client::Elsewhere,
 };
 use buttress_core::{Attempts, AttemptsFailed, cause};
 use buttress_dns::{Dns, Upstreams};
+use buttress_retry::{CloneBodies, CommitLayer, Held, HttpPolicy};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -110,24 +111,35 @@ fn in_memory(request: Sent) -> Request<Body> {
 fn balanced(names: Dns<Upstreams>, endpoints: &[(String, u16)]) -> Result<Client, SettingError> {
     let endpoints: Result<Vec<_>, _> = endpoints
         .iter()
-        .map(|(host, port)| {
-            Endpoint::new(format!("http://{host}:{port}"))?.max_in_flight(IN_FLIGHT)
-        })
+        .map(|(host, port)| Endpoint::new(format!("http://{host}:{port}")))
         .collect();
-    let set = EndpointSet::new(endpoints?)?;
-    // A refusal says that nothing was processed, so that a call may go on at once. This costs nothing
-    // of the retry budget, which is there for calls that every endpoint refused.
+    let (retry, balance) = over(endpoints?)?;
+    Client::builder().dns(names).retry(retry).balance(balance).build()
+}
+
+/// The retry policy for LLM APIs, over a set of endpoints.
+pub type Retrying = RetryLayer<Elsewhere<HttpPolicy<CloneBodies, Held>>, (), CommitLayer>;
+
+/// The layers with which Buttress spreads calls over these endpoints, from the outside inwards.
+///
+/// # Errors
+///
+/// If there is none, or two are the same.
+pub fn over(
+    endpoints: impl IntoIterator<Item = Endpoint>,
+) -> Result<(Retrying, BalanceLayer<LeastRequest>), SettingError> {
+    let limited = endpoints.into_iter().map(|endpoint| endpoint.max_in_flight(IN_FLIGHT));
+    let set = EndpointSet::new(limited.collect::<Result<Vec<_>, _>>()?)?;
+    // A refusal says that nothing was processed, so that a call may go on at once, or wait in line for
+    // its turn. This costs nothing of the retry budget, which is there for calls that were refused
+    // once too often.
     let refusals = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
     let balance = BalanceLayer::new(set.clone())
         .least_request()
         .health(Health::new().max_hold(HOLD))
         .next_upstream(NextUpstream::on(refusals.map(On::Status)).non_idempotent().revisit())
         .queue(LINE.0, LINE.1);
-    Client::builder()
-        .dns(names)
-        .retry(RetryLayer::llm().map_policy(|policy| Elsewhere::new(policy, set)))
-        .balance(balance)
-        .build()
+    Ok((RetryLayer::llm().map_policy(|policy| Elsewhere::new(policy, set)), balance))
 }
 
 impl Route for Buttressed {

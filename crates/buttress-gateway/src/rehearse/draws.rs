@@ -8,7 +8,8 @@ use rand_distr::{Distribution, Exp1, LogNormal};
 
 /// Whose draws they are. Two streams share no draw, whatever the seed.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Stream {
+#[non_exhaustive]
+pub enum Stream {
     /// What the caller with this number thinks and asks.
     Caller(u64),
     /// How long the endpoint with this number takes for an answer.
@@ -19,13 +20,14 @@ pub(super) enum Stream {
 
 /// A reproducible sequence of draws.
 #[derive(Debug)]
-pub(super) struct Draws {
+pub struct Draws {
     generator: StdRng,
 }
 
 impl Draws {
     /// Starts `stream` under `seed`.
-    pub(super) fn new(seed: u64, stream: Stream) -> Self {
+    #[must_use]
+    pub fn new(seed: u64, stream: Stream) -> Self {
         let (kind, number) = match stream {
             Stream::Caller(number) => (1_u64, number),
             Stream::Service(number) => (2, number),
@@ -39,31 +41,31 @@ impl Draws {
     }
 
     /// An exponential time with this mean.
-    pub(super) fn exponential(&mut self, mean: Duration) -> Duration {
+    pub fn exponential(&mut self, mean: Duration) -> Duration {
         let factor: f64 = Exp1.sample(&mut self.generator);
         mean.mul_f64(factor)
     }
 
     /// A time from `distribution`, which is in seconds.
-    pub(super) fn time(&mut self, distribution: &ServiceTime) -> Duration {
+    pub fn time(&mut self, distribution: &ServiceTime) -> Duration {
         Duration::try_from_secs_f64(distribution.seconds.sample(&mut self.generator))
             .unwrap_or(Duration::MAX)
     }
 
     /// True with this probability, which is between 0 and 1.
-    pub(super) fn happens(&mut self, probability: f64) -> bool {
+    pub fn happens(&mut self, probability: f64) -> bool {
         self.generator.random::<f64>() < probability
     }
 
     /// A whole number below `bound`, or 0 if `bound` is 0.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.generator.random_range(0..bound.max(1))
     }
 }
 
 /// A lognormal time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ServiceTime {
+pub struct ServiceTime {
     seconds: LogNormal<f64>,
 }
 
@@ -73,7 +75,7 @@ impl ServiceTime {
     /// # Errors
     ///
     /// [`io::ErrorKind::InvalidInput`] if the mean is zero or `variation` is negative or not finite.
-    pub(super) fn new(mean: Duration, variation: f64) -> io::Result<Self> {
+    pub fn new(mean: Duration, variation: f64) -> io::Result<Self> {
         let finite = !mean.is_zero() && variation.is_finite();
         let seconds = LogNormal::from_mean_cv(mean.as_secs_f64(), variation)
             .ok()

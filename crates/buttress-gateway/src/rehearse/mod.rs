@@ -35,8 +35,9 @@ use tokio::signal::unix::{SignalKind, signal};
 pub use self::{
     answers::{AnswerBody, EventStream},
     arguments::{Arguments, Compare},
-    buttressed::Buttressed,
+    buttressed::{Buttressed, Retrying, over},
     callers::{Side, send_traffic},
+    draws::{Draws, ServiceTime, Stream},
     error::Error,
     gate::{Gate, Slot, Ticket, Usage},
     lookup::Lookup,

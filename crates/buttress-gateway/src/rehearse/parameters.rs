@@ -58,6 +58,22 @@ impl Default for BusySpells {
     }
 }
 
+impl BusySpells {
+    /// What a spell leaves of `whole`; rounded, and never nothing.
+    #[must_use]
+    pub fn remaining(&self, whole: usize) -> usize {
+        let whole = u32::try_from(whole).unwrap_or(u32::MAX);
+        let left = (f64::from(whole) * (1.0 - self.lost.clamp(0.0, 1.0))).round();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a whole number between 0 and a u32"
+        )]
+        let left = left as usize;
+        left.max(1)
+    }
+}
+
 /// Who calls, and how often.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -145,4 +161,19 @@ pub struct Parameters {
     pub path: PathParameters,
     /// The times.
     pub schedule: Schedule,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_spell_leaves_the_share_that_is_not_lost() {
+        let left = |whole, lost| BusySpells { lost, ..BusySpells::default() }.remaining(whole);
+        assert_eq!(left(36, 0.85), 5);
+        assert_eq!(left(125, 0.85), 19);
+        assert_eq!(left(36, 0.0), 36);
+        assert_eq!(left(36, 1.0), 1);
+        assert_eq!(left(36, f64::NAN), 1);
+    }
 }

@@ -228,25 +228,12 @@ impl Endpoint {
             // On from when it was due: what timers are late by must not add up.
             change += draws.exponential(spells.calm_mean);
             sleep_until(change).await;
-            self.gate.resize(remaining(slots, spells.lost), remaining(queue, spells.lost));
+            self.gate.resize(spells.remaining(slots), spells.remaining(queue));
             change += draws.exponential(spells.spell_mean);
             sleep_until(change).await;
             self.gate.resize(slots, queue);
         }
     }
-}
-
-/// What is left of `whole` when the share `lost` is gone; rounded, and never nothing.
-fn remaining(whole: usize, lost: f64) -> usize {
-    let whole = u32::try_from(whole).unwrap_or(u32::MAX);
-    let left = (f64::from(whole) * (1.0 - lost.clamp(0.0, 1.0))).round();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a whole number between 0 and a u32"
-    )]
-    let left = left as usize;
-    left.max(1)
 }
 
 async fn read_call(request: Request<Incoming>) -> Result<Call, Response<AnswerBody>> {
@@ -270,18 +257,4 @@ async fn read_call(request: Request<Incoming>) -> Result<Call, Response<AnswerBo
         let message = "The body is not the JSON of a chat call.";
         answers::error(StatusCode::BAD_REQUEST, "invalid_request_error", message)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_busy_spell_leaves_the_share_that_is_not_lost() {
-        assert_eq!(remaining(36, 0.85), 5);
-        assert_eq!(remaining(125, 0.85), 19);
-        assert_eq!(remaining(36, 0.0), 36);
-        assert_eq!(remaining(36, 1.0), 1);
-        assert_eq!(remaining(36, f64::NAN), 1);
-    }
 }
