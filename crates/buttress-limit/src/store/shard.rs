@@ -9,7 +9,7 @@ use crate::{
     policy::Policy,
     store::{
         asked::{Entered, Placed, Room, Spot, Turn, Waiting},
-        judge::{Standings, due, interval, is_too_large, slack, snapshot, take},
+        judge::{Standings, due, interval, is_too_large, slack, snapshot, spent, take},
         lowered::Places,
         table::{Entry, FRESH, Mark, Table},
         terms::Terms,
@@ -81,8 +81,7 @@ impl Shard {
     fn spent(&mut self, number: usize, ask: &Ask, now: u64) -> Denied {
         let policy = &self.tiers[self.tier(ask.tier)];
         let tats = &*self.table.entry(number).1;
-        let at = due(policy, tats, now, ask, &Sum::default());
-        Standings { policy, tats, now, ask }.denied(DeniedKind::Quota, at)
+        spent(policy, tats, now, ask)
     }
 
     /// Decides where there is more to be looked at, or to be said.
