@@ -24,7 +24,7 @@ use tower::{
 
 use crate::{
     judge, over,
-    raw::{address, generous, refused, wander},
+    raw::{address, generous, knows, refused, wander},
 };
 
 type Get = Request<Empty<Bytes>>;
@@ -88,6 +88,7 @@ pub(crate) fn run(count: u32) -> io::Result<bool> {
             let _ = call(service, get(number));
         }
     }
+    let all = [&admit, &said, &waits, &deny].map(|service| service.limiter().clone());
     let request = || {
         let mut wander = wander(count);
         move || get(wander())
@@ -105,6 +106,7 @@ pub(crate) fn run(count: u32) -> io::Result<bool> {
         .calls(500)
         .rounds(400)
         .run()?;
+    all.iter().for_each(|limiter| knows(limiter, count));
     let most = if count == 1 { 60.0 } else { 180.0 };
     let mut met = judge("admitted over bare", over(&summary, ADMIT, BARE), most, "ns")?;
     met &= judge("one key for all over bare", over(&summary, GLOBAL, BARE), most, "ns")?;

@@ -8,11 +8,12 @@ use governor::{RateLimiter, state::keyed::DefaultKeyedStateStore};
 
 use crate::{judge, over};
 
-/// So much that it is never spent.
-const MANY: u64 = 1_000_000;
+/// So much that it is never spent, and so slowly back that no key is forgotten meanwhile: one that has
+/// its whole burst again is, and a limiter that has forgotten them all finds its keys in the cache.
+const MANY: u64 = 100_000_000;
 
 pub(crate) fn generous() -> Result<Quota, SettingError> {
-    Quota::per_second(MANY)?.burst(u64::from(u32::MAX) - 1)
+    Quota::per_day(8_640)?.burst(MANY)
 }
 
 pub(crate) fn address(number: u32) -> Ipv4Addr {
@@ -40,12 +41,16 @@ const ADMIT: &str = "Local";
 const DENY: &str = "Local, denied";
 
 fn three() -> Result<Policy, SettingError> {
-    let burst = u64::from(u32::MAX) - 1;
-    Policy::new([
-        Quota::per_second(MANY)?.burst(burst)?,
-        Quota::of(buttress_limit::Unit::Requests, MANY, Duration::from_secs(2))?.burst(burst)?,
-        Quota::of(buttress_limit::Unit::Requests, MANY, Duration::from_secs(3))?.burst(burst)?,
-    ])
+    let quota = |days: u64| {
+        let per = Duration::from_secs(days * 86_400);
+        Quota::of(buttress_limit::Unit::Requests, 8_640 * days, per)?.burst(MANY)
+    };
+    Policy::new([quota(1)?, quota(2)?, quota(3)?])
+}
+
+/// Whether a limiter still knows all of these keys.
+pub(crate) fn knows(limiter: &Local, count: u32) {
+    assert_eq!(limiter.keys(), count as usize, "a key that is forgotten costs another decision");
 }
 
 pub(crate) fn run() -> io::Result<bool> {
@@ -66,6 +71,7 @@ pub(crate) fn run() -> io::Result<bool> {
             let _ = theirs.check_key(&address(number));
             let _ = spent.pass(&Ask::new(key(number), Cost::request()));
         }
+        let all = [&ours, &passed, &spent, &many].map(Clone::clone);
         let [mut a, mut b, mut c, mut d, mut e, mut f] = [(); 6].map(|()| wander(count));
         let summary = Bench::new(format!("the decision alone: {count} keys"))
             .case("a key", move || black_box(key(a())))
@@ -77,6 +83,7 @@ pub(crate) fn run() -> io::Result<bool> {
             .baseline("a key")
             .rounds(300)
             .run()?;
+        all.iter().for_each(|limiter| knows(limiter, count));
         let most = if count == 1 { 60.0 } else { 180.0 };
         met &= judge("Local over a key", over(&summary, ADMIT, "a key"), most, "ns")?;
         if let (Some(admit), Some(deny)) = (summary.case(ADMIT), summary.case(DENY)) {
