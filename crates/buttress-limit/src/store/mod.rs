@@ -2,6 +2,7 @@
 
 mod asked;
 mod change;
+mod index;
 mod judge;
 mod line;
 mod lowered;

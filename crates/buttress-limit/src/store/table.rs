@@ -1,13 +1,11 @@
 //! The table of one shard: keys and the TATs of their windows, side by side in memory, with an
 //! index over them.
 
-use hashbrown::HashTable;
-
 use crate::{
     key::Key,
     limiter::Tier,
     policy::{Policy, WINDOWS},
-    store::line::Line,
+    store::{index::Index, line::Line},
 };
 
 /// A key that has spent something, or for which somebody waits.
@@ -49,7 +47,7 @@ pub(crate) struct Table {
     seeds: [u64; 2],
     /// TATs for each entry.
     stride: usize,
-    index: HashTable<u32>,
+    index: Index,
     entries: Vec<Entry>,
     tats: Vec<u64>,
     /// For each TAT, by how much refunds have brought it back.
@@ -63,7 +61,7 @@ impl Table {
         Self {
             seeds,
             stride,
-            index: HashTable::new(),
+            index: Index::default(),
             entries: Vec::new(),
             tats: Vec::new(),
             backs: Vec::new(),
@@ -79,8 +77,8 @@ impl Table {
     #[inline]
     pub(crate) fn find(&self, key: Key, spread: u64) -> Option<usize> {
         let entries = &self.entries;
-        let same = |number: &u32| entries.get(place(*number)).is_some_and(|e| e.key == key);
-        self.index.find(spread, same).map(|number| place(*number))
+        let same = |number| entries.get(place(number)).is_some_and(|entry| entry.key == key);
+        self.index.find(spread, same).map(place)
     }
 
     #[inline]
@@ -133,9 +131,7 @@ impl Table {
         self.entries.push(Entry { key, line: None, tier, life });
         self.tats.resize(self.tats.len() + self.stride, 0);
         self.backs.resize(self.backs.len() + self.stride, 0);
-        let (entries, seeds) = (&self.entries, self.seeds);
-        let spread_of = |number: &u32| entries[place(*number)].key.spread(seeds);
-        self.index.insert_unique(spread, short(number), spread_of);
+        self.index.insert(spread, short(number));
         number
     }
 
@@ -163,7 +159,7 @@ impl Table {
 
     /// Bytes on the heap, without the lines of those few keys that have one.
     pub(crate) fn bytes(&self) -> usize {
-        self.index.allocation_size()
+        self.index.bytes()
             + self.entries.capacity() * size_of::<Entry>()
             + (self.tats.capacity() + self.backs.capacity()) * size_of::<u64>()
     }
@@ -171,14 +167,10 @@ impl Table {
     fn remove(&mut self, number: usize) {
         let last = self.len() - 1;
         let spread = self.entries[number].key.spread(self.seeds);
-        if let Ok(found) = self.index.find_entry(spread, |other| place(*other) == number) {
-            found.remove();
-        }
+        self.index.remove(spread, short(number));
         if number != last {
             let spread = self.entries[last].key.spread(self.seeds);
-            if let Some(moved) = self.index.find_mut(spread, |other| place(*other) == last) {
-                *moved = short(number);
-            }
+            self.index.renumber(spread, short(last), short(number));
             self.tats.copy_within(last * self.stride.., number * self.stride);
             self.backs.copy_within(last * self.stride.., number * self.stride);
         }
@@ -203,8 +195,7 @@ impl Table {
             self.entries.shrink_to(len * 2);
             self.tats.shrink_to(len * 2 * self.stride);
             self.backs.shrink_to(len * 2 * self.stride);
-            let (entries, seeds) = (&self.entries, self.seeds);
-            self.index.shrink_to(len * 2, |number| entries[place(*number)].key.spread(seeds));
+            self.index.shrink_to(len * 2);
         }
     }
 }
