@@ -123,7 +123,8 @@ enum Verdict {
     Keyless(StatusCode),
     /// The future goes on with it.
     Hold(Option<Ask>),
-    Admitted(Ask, Ticket),
+    /// It passes, and its answer is followed up.
+    Admitted(Ask, Option<Ticket>),
     Denied(Ask, Denied),
 }
 
@@ -179,13 +180,16 @@ impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
         if self.lazy {
             return Verdict::Hold(Some(ask));
         }
-        if !rules.follows_up() {
-            return self.pass(ask);
+        if !rules.charges_again() {
+            return match self.pass(ask) {
+                Verdict::Pass if rules.follows_up() => Verdict::Admitted(ask, None),
+                verdict => verdict,
+            };
         }
         match self.limiter.try_acquire(&ask) {
             Some(Ok(ticket)) => {
                 self.settings.observer.admitted(ask.key, &ask.cost, Duration::ZERO);
-                Verdict::Admitted(ask, ticket)
+                Verdict::Admitted(ask, Some(ticket))
             }
             Some(Err(denied)) => Verdict::Denied(ask, denied),
             None => Verdict::Hold(Some(ask)),
@@ -236,7 +240,7 @@ impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
                 )));
             }
             Verdict::Admitted(ask, ticket) => {
-                Follow::up(&self.limiter, &self.settings, ask, Some(ticket), &mut request)
+                Follow::up(&self.limiter, &self.settings, ask, ticket, &mut request)
             }
             Verdict::Denied(ask, denied) => return self.turn_away(&ask, denied, request),
         };
