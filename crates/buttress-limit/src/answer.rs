@@ -51,6 +51,9 @@ pub trait Respond<B> {
 /// - problem details (RFC 9457) with `violated-policies`, and `Cache-Control: no-store`;
 /// - to a gRPC client a status of `RESOURCE_EXHAUSTED` instead, `UNAVAILABLE` if shed, with a
 ///   pushback.
+///
+/// Each thread keeps the answers that it was asked for more than once of late, and copies them: in a
+/// flood a denial costs about two admissions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Standard {
     pub(crate) legacy: bool,

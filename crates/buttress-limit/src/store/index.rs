@@ -26,7 +26,7 @@ impl Slot {
     }
 
     const fn number(self) -> u32 {
-        (self.0 as u32).wrapping_sub(1)
+        ((self.0 & 0xffff_ffff) as u32).wrapping_sub(1)
     }
 }
 
