@@ -78,7 +78,7 @@ impl<B: Body> ResponseBody<B> {
 
 /// What is left of a text to be read.
 fn text(answer: Option<&PreparedAnswer>) -> &[u8] {
-    answer.map_or(&[], |answer| answer.response().body())
+    answer.map_or(&[], |answer| answer.text())
 }
 
 /// Reads along, and settles at the end.
@@ -134,7 +134,7 @@ where
         let other = match self.project().inner.project() {
             InnerProj::Body { body } => return body.poll_frame(cx),
             InnerProj::Shared { answer } => {
-                let text = answer.take().map(|answer| answer.response().body().clone());
+                let text = answer.take().map(|answer| answer.text().clone());
                 let text = text.filter(|text| !text.is_empty());
                 return Poll::Ready(text.map(|text| Ok(Frame::data(text.into()))));
             }

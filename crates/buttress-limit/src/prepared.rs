@@ -10,46 +10,46 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, response::Parts};
 
 /// An answer that is made once and given often: a text and what goes before it.
 ///
 /// Clones share it, so that whoever is given one is given a copy of its headers and no more.
 #[derive(Clone)]
-pub struct PreparedAnswer(Arc<Response<Bytes>>);
+pub struct PreparedAnswer(Arc<(Parts, Bytes)>);
 
 impl PreparedAnswer {
     /// Keeps an answer to be given any number of times.
     #[must_use]
     pub fn new(response: Response<Bytes>) -> Self {
-        Self(Arc::new(response))
+        Self(Arc::new(response.into_parts()))
     }
 
-    /// The answer.
+    /// What goes before the text.
     #[must_use]
-    pub fn response(&self) -> &Response<Bytes> {
-        &self.0
+    pub fn head(&self) -> &Parts {
+        &self.0.0
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &Bytes {
+        &self.0.1
     }
 
     /// A copy of it with another body, which is made of it.
     #[inline]
     pub(crate) fn give<B>(self, body: impl FnOnce(Self) -> B) -> Response<B> {
-        let headers = self.0.headers().clone();
-        let status = self.0.status();
-        let extensions = (!self.0.extensions().is_empty()).then(|| self.0.extensions().clone());
-        let mut response = Response::new(body(self));
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        if let Some(extensions) = extensions {
-            *response.extensions_mut() = extensions;
-        }
-        response
+        Response::from_parts(self.head().clone(), body(self))
     }
 }
 
 impl fmt::Debug for PreparedAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PreparedAnswer").field(&*self.0).finish()
+        f.debug_struct("PreparedAnswer")
+            .field("head", self.head())
+            .field("text", self.text())
+            .finish()
     }
 }
 
