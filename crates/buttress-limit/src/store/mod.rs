@@ -2,7 +2,6 @@
 
 mod asked;
 mod change;
-mod index;
 mod judge;
 mod line;
 mod lowered;
