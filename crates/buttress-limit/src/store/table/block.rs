@@ -62,15 +62,18 @@ const _: () = assert!(size_of::<Entry>() == 32 && size_of::<Block>() == 128);
 impl Block {
     pub(super) const EMPTY: Self = Self([Slot::EMPTY; SLOTS]);
 
-    /// Where in it a key is. Each slot is looked at whatever is in the others: nothing has to be
-    /// known of one for the next to be fetched, and there is no branch to be foreseen but the last.
+    /// Where in it a key is. The first slot lies in the first line, so that a key in it is not kept
+    /// waiting for the other one; the rest are looked at whatever is in any of them.
     #[inline]
     pub(super) fn find(&self, key: Key) -> Option<usize> {
-        let [first, second, third] = self.0.each_ref().map(|slot| slot.entry.key.is(key));
+        let [first, others @ ..] = &self.0;
+        if first.entry.key.is(key) {
+            return (!first.is_empty()).then_some(0);
+        }
+        let [second, third] = others.each_ref().map(|slot| slot.entry.key.is(key));
         let at = if second { 1 } else { 2 };
-        let at = if first { 0 } else { at };
         // The key of a slot that is empty says nothing, and behind one there is no other.
-        ((first | second | third) && !self.0[at].entry.is_none()).then_some(at)
+        ((second | third) && !self.0[at].entry.is_none()).then_some(at)
     }
 
     pub(super) fn room(&self) -> Option<usize> {
