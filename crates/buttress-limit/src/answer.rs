@@ -9,9 +9,11 @@ use http::{
 };
 
 use crate::{
+    clock::seconds,
     fields,
     head::Head,
-    limiter::{Denied, DeniedKind},
+    limiter::{Denied, DeniedKind, Snapshot, Standing},
+    prepared::{self, PreparedAnswer, Question},
     problem,
 };
 
@@ -29,6 +31,13 @@ pub enum Answer<B> {
 pub trait Respond<B> {
     /// The answer. `denied` says why, and when to come back.
     fn respond(&self, denied: &Denied, head: &Head<'_>) -> Response<Answer<B>>;
+
+    /// The same answer, if it was prepared before, which makes a denial much cheaper. It is asked
+    /// for first.
+    #[inline]
+    fn prepared(&self, _denied: &Denied, _head: &Head<'_>) -> Option<PreparedAnswer> {
+        None
+    }
 }
 
 /// The answer that a limit has by the book: what [`RateLimitLayer`](crate::RateLimitLayer) does
@@ -42,6 +51,9 @@ pub trait Respond<B> {
 /// - problem details (RFC 9457) with `violated-policies`, and `Cache-Control: no-store`;
 /// - to a gRPC client a status of `RESOURCE_EXHAUSTED` instead, `UNAVAILABLE` if shed, with a
 ///   pushback.
+///
+/// Each thread keeps the answers that it was asked for more than once of late, and copies them: in a
+/// flood a denial costs about two admissions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Standard {
     pub(crate) legacy: bool,
@@ -58,8 +70,34 @@ impl<B> Respond<B> for Standard {
         if head.is_grpc() {
             return grpc(self.shed, denied, after).map(Answer::Text);
         }
+        self.plain(denied, after).map(Answer::Text)
+    }
+
+    fn prepared(&self, denied: &Denied, head: &Head<'_>) -> Option<PreparedAnswer> {
+        // What most denials are: one window is spent. The older headers may be about another one.
+        let (DeniedKind::Quota, false) = (denied.kind(), self.legacy || head.is_grpc()) else {
+            return None;
+        };
+        let (snapshot, after) = (denied.snapshot()?, denied.retry_after()?);
+        let (window, standing) = sole(snapshot)?;
+        let after = after.saturating_add(self.jitter());
+        let question = Question {
+            policy: snapshot.policy().id(),
+            status: self.status(DeniedKind::Quota),
+            window,
+            remaining: standing.remaining(),
+            wait: seconds(standing.wait()),
+            after: seconds(after),
+        };
+        prepared::answer(&question, || self.plain(denied, Some(after)))
+    }
+}
+
+impl Standard {
+    /// The answer to all but gRPC clients.
+    fn plain(&self, denied: &Denied, after: Option<Duration>) -> Response<Bytes> {
         let status = self.status(denied.kind());
-        let mut response = Response::new(Answer::Text(self.problem(status, denied)));
+        let mut response = Response::new(self.problem(status, denied));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.reserve(FIELDS);
@@ -76,9 +114,7 @@ impl<B> Respond<B> for Standard {
         }
         response
     }
-}
 
-impl Standard {
     fn status(&self, kind: DeniedKind) -> StatusCode {
         match kind {
             DeniedKind::CostTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -92,10 +128,7 @@ impl Standard {
         let Some(snapshot) = denied.snapshot() else {
             return problem::of(status, denied.kind(), []);
         };
-        let mut violated = snapshot.standings().iter().enumerate();
-        let mut violated = violated.by_ref().filter(|(_, standing)| !standing.wait().is_zero());
-        // A single window whose quota is spent is what most denials are.
-        if let (Some((window, _)), None) = (violated.next(), violated.next())
+        if let Some((window, _)) = sole(snapshot)
             && denied.kind() == DeniedKind::Quota
             && status == StatusCode::TOO_MANY_REQUESTS
         {
@@ -107,6 +140,13 @@ impl Standard {
     fn jitter(&self) -> Duration {
         if self.jitter.is_zero() { Duration::ZERO } else { self.jitter.mul_f64(fastrand::f64()) }
     }
+}
+
+/// The window into which the request does not fit, if it fits into all the others.
+fn sole(snapshot: &Snapshot) -> Option<(usize, &Standing)> {
+    let standings = snapshot.standings().iter().enumerate();
+    let mut violated = standings.filter(|(_, standing)| !standing.wait().is_zero());
+    violated.next().filter(|_| violated.next().is_none())
 }
 
 /// A gRPC answer that is all trailers. HTTP says 200; what counts is the status.

@@ -13,13 +13,13 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{answer::Answer, cost::Cost, settle::Watch};
+use crate::{answer::Answer, cost::Cost, prepared::PreparedAnswer, settle::Watch};
 
 pin_project! {
     /// The body of an answer. What passes through is not changed.
     ///
-    /// Most answers pass as they are; this is then no larger than the body of the inner service, if
-    /// that has a pointer in it.
+    /// Most answers pass as they are, so what else there is takes no more than a pointer beside the
+    /// body of the inner service.
     pub struct ResponseBody<B> {
         #[pin]
         inner: Inner<B>,
@@ -30,6 +30,8 @@ pin_project! {
     #[project = InnerProj]
     enum Inner<B> {
         Body { #[pin] body: B },
+        // A text that is shared until somebody reads it.
+        Shared { answer: Option<PreparedAnswer> },
         Other { other: Pin<Box<Other<B>>> },
     }
 }
@@ -46,6 +48,11 @@ impl<B> ResponseBody<B> {
     #[inline]
     pub(crate) const fn plain(body: B) -> Self {
         Self { inner: Inner::Body { body } }
+    }
+
+    #[inline]
+    pub(crate) const fn shared(answer: PreparedAnswer) -> Self {
+        Self { inner: Inner::Shared { answer: Some(answer) } }
     }
 
     fn other(other: Other<B>) -> Self {
@@ -67,6 +74,11 @@ impl<B: Body> ResponseBody<B> {
         }
         Self::other(Other::Read { body, reader })
     }
+}
+
+/// What is left of a text to be read.
+fn text(answer: Option<&PreparedAnswer>) -> &[u8] {
+    answer.map_or(&[], |answer| answer.text())
 }
 
 /// Reads along, and settles at the end.
@@ -121,6 +133,11 @@ where
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let other = match self.project().inner.project() {
             InnerProj::Body { body } => return body.poll_frame(cx),
+            InnerProj::Shared { answer } => {
+                let text = answer.take().map(|answer| answer.text().clone());
+                let text = text.filter(|text| !text.is_empty());
+                return Poll::Ready(text.map(|text| Ok(Frame::data(text.into()))));
+            }
             InnerProj::Other { other } => other,
         };
         let (mut body, reader) = match other.as_mut().project() {
@@ -148,6 +165,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Body { body } => body.is_end_stream(),
+            Inner::Shared { answer } => text(answer.as_ref()).is_empty(),
             Inner::Other { other } => match &**other {
                 Other::Text { text } => text.is_empty(),
                 Other::Read { body, .. } => body.is_end_stream(),
@@ -158,6 +176,7 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Inner::Body { body } => body.size_hint(),
+            Inner::Shared { answer } => SizeHint::with_exact(text(answer.as_ref()).len() as u64),
             Inner::Other { other } => match &**other {
                 Other::Text { text } => SizeHint::with_exact(text.len() as u64),
                 Other::Read { body, .. } => body.size_hint(),
@@ -170,6 +189,9 @@ impl<B: fmt::Debug> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let body = match &self.inner {
             Inner::Body { body } => body,
+            Inner::Shared { answer } => {
+                return f.debug_tuple("Text").field(&text(answer.as_ref())).finish();
+            }
             Inner::Other { other } => match &**other {
                 Other::Text { text } => return f.debug_tuple("Text").field(text).finish(),
                 Other::Read { body, .. } => body,

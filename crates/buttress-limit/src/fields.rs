@@ -24,20 +24,20 @@ pub(crate) fn of_denial(headers: &mut HeaderMap, snapshot: &Snapshot) {
     let violated = named(snapshot).filter(|(_, standing)| !standing.wait().is_zero());
     let field =
         list(violated.map(|(name, standing)| (name, standing.remaining(), standing.wait())));
-    put(headers, &LIMIT, field.as_ref());
-    put(headers, &POLICY, snapshot.policy().field());
+    put(headers, field, snapshot);
 }
 
 /// All windows, and when their bursts are back. Leaves alone what is there: an upstream's own words
 /// are about an upstream's own quota.
 pub(crate) fn of_admission(headers: &mut HeaderMap, snapshot: &Snapshot) {
-    if headers.contains_key(&LIMIT) || headers.contains_key(&POLICY) {
+    let theirs = || headers.contains_key(&LIMIT) || headers.contains_key(&POLICY);
+    if !headers.is_empty() && theirs() {
         return;
     }
     let all = named(snapshot);
     let field = list(all.map(|(name, standing)| (name, standing.remaining(), standing.full())));
-    put(headers, &LIMIT, field.as_ref());
-    put(headers, &POLICY, snapshot.policy().field());
+    headers.reserve(2);
+    put(headers, field, snapshot);
 }
 
 /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`, of the window that has the least left.
@@ -90,8 +90,11 @@ pub(crate) fn retry_after(after: Duration) -> Option<HeaderValue> {
     HeaderValue::from_str(itoa::Buffer::new().format(seconds(after))).ok()
 }
 
-fn put(headers: &mut HeaderMap, name: &HeaderName, value: Option<&HeaderValue>) {
-    if let Some(value) = value {
-        headers.insert(name.clone(), value.clone());
+fn put(headers: &mut HeaderMap, limit: Option<HeaderValue>, snapshot: &Snapshot) {
+    if let Some(limit) = limit {
+        headers.insert(&LIMIT, limit);
+    }
+    if let Some(policy) = snapshot.policy().field() {
+        headers.insert(&POLICY, policy.clone());
     }
 }

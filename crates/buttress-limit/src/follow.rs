@@ -14,18 +14,14 @@ use crate::{
     layer::Settings,
     limiter::{Ask, Denied, Limiter, Ticket},
     observer::Observer,
+    prepared::PreparedAnswer,
     settle::{Bill, Settlement},
 };
 
 impl<R, O: Observer> Settings<R, O> {
     /// The answer to a request that is denied; `None` if that is not enforced.
     #[cold]
-    pub(crate) fn refuse<B>(
-        &self,
-        ask: &Ask,
-        denied: Denied,
-        head: &Head<'_>,
-    ) -> Option<Response<Answer<B>>>
+    pub(crate) fn refuse<B>(&self, ask: &Ask, denied: Denied, head: &Head<'_>) -> Option<Refusal<B>>
     where
         R: Respond<B>,
     {
@@ -34,15 +30,40 @@ impl<R, O: Observer> Settings<R, O> {
         enforced.then(|| self.answer(denied, head))
     }
 
-    pub(crate) fn answer<B>(&self, denied: Denied, head: &Head<'_>) -> Response<Answer<B>>
+    pub(crate) fn answer<B>(&self, denied: Denied, head: &Head<'_>) -> Refusal<B>
     where
         R: Respond<B>,
     {
+        if !self.rules.marked
+            && let Some(prepared) = self.respond.prepared(&denied, head)
+        {
+            return Refusal::Prepared(prepared);
+        }
         let mut response = self.respond.respond(&denied, head);
         if self.rules.marked {
             response.extensions_mut().insert(denied);
         }
-        response
+        Refusal::made(response)
+    }
+}
+
+/// The answer to a request that is not let through, until it is asked for.
+pub(crate) enum Refusal<B> {
+    Prepared(PreparedAnswer),
+    Made(Box<Response<ResponseBody<B>>>),
+}
+
+impl<B> Refusal<B> {
+    pub(crate) fn made(response: Response<Answer<B>>) -> Self {
+        Self::Made(Box::new(response.map(ResponseBody::answer)))
+    }
+
+    #[inline]
+    pub(crate) fn give(self) -> Response<ResponseBody<B>> {
+        match self {
+            Self::Prepared(prepared) => prepared.give(ResponseBody::shared),
+            Self::Made(response) => *response,
+        }
     }
 }
 

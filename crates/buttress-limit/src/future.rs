@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    answer::{Answer, Respond},
+    answer::Respond,
     body::ResponseBody,
-    follow::{Charge, Follow},
+    follow::{Charge, Follow, Refusal},
     head::Head,
     layer::Settings,
     limiter::{Ask, Denied, Limiter},
@@ -42,7 +42,7 @@ pin_project! {
     #[project = StateProj]
     enum State<S, B, RB, L: Limiter, R, O, F> {
         // The layer has an answer of its own.
-        Answered { response: Option<Box<Response<ResponseBody<RB>>>> },
+        Answered { refusal: Option<Refusal<RB>> },
         // The request waits for the quota, and then for the inner service.
         Held { held: Pin<Box<Held<S, B, L, R, O>>> },
         // The inner service was called.
@@ -52,9 +52,8 @@ pin_project! {
 
 impl<S, B, RB, L: Limiter, R, O, F> ResponseFuture<S, B, RB, L, R, O, F> {
     #[cold]
-    pub(crate) fn answered(response: Response<Answer<RB>>) -> Self {
-        let response = Some(Box::new(response.map(ResponseBody::answer)));
-        Self { state: State::Answered { response } }
+    pub(crate) const fn answered(refusal: Refusal<RB>) -> Self {
+        Self { state: State::Answered { refusal: Some(refusal) } }
     }
 
     pub(crate) const fn called(future: F, follow: Option<Box<Follow<L, R, O>>>) -> Self {
@@ -109,16 +108,14 @@ where
     ) -> Poll<Result<Response<ResponseBody<RB>>, S::Error>> {
         let next = match self.as_mut().project().state.project() {
             // Answered: done
-            StateProj::Answered { response } => {
-                let response = response.take();
-                return response.map_or(Poll::Pending, |response| Poll::Ready(Ok(*response)));
+            StateProj::Answered { refusal } => {
+                let Some(refusal) = refusal.take() else { return Poll::Pending };
+                return Poll::Ready(Ok(refusal.give()));
             }
             // Held => Called | Answered
             StateProj::Held { held } => match ready!(held.as_mut().poll(cx))? {
                 Sent::Away(future, follow) => State::Called { future, follow },
-                Sent::Refused(response) => {
-                    State::Answered { response: Some(Box::new(response.map(ResponseBody::answer))) }
-                }
+                Sent::Refused(refusal) => State::Answered { refusal: Some(refusal) },
             },
             StateProj::Called { .. } => return self.poll(cx),
         };
@@ -145,7 +142,7 @@ pin_project! {
 /// What became of a request that waited.
 enum Sent<F, A, RB> {
     Away(F, A),
-    Refused(Response<Answer<RB>>),
+    Refused(Refusal<RB>),
 }
 
 impl<S, B, L: Limiter, R, O: Observer> Held<S, B, L, R, O> {

@@ -75,6 +75,12 @@ impl Key {
         Self((bits >> 64) as u64, bits as u64)
     }
 
+    /// Whether they are the same, without a branch between one half and the other.
+    #[inline]
+    pub(crate) const fn is(self, other: Self) -> bool {
+        (self.0 ^ other.0) | (self.1 ^ other.1) == 0
+    }
+
     fn of_hash(hash: &blake3::Hash) -> Self {
         let mut bits = [0; 16];
         bits.copy_from_slice(&hash.as_bytes()[..16]);

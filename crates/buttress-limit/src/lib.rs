@@ -147,6 +147,7 @@ mod openai;
 pub mod overload;
 mod policies;
 mod policy;
+mod prepared;
 mod problem;
 mod quota;
 mod rules;
@@ -179,6 +180,7 @@ pub use self::{
     local::Local,
     observer::Observer,
     policy::{IntoPolicy, Policy},
+    prepared::PreparedAnswer,
     quota::Quota,
     rules::MissingKey,
     service::RateLimit,

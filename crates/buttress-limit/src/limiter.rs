@@ -318,6 +318,11 @@ impl Standing {
         Self { wait: nanos(wait), full: nanos(full), remaining }
     }
 
+    #[inline]
+    pub(crate) const fn of_nanos(remaining: u32, wait: u64, full: u64) -> Self {
+        Self { wait, full, remaining }
+    }
+
     /// How much is left.
     #[must_use]
     pub const fn remaining(&self) -> u32 {
@@ -342,6 +347,12 @@ impl Snapshot {
     #[must_use]
     pub fn new(policy: Policy, standings: impl IntoIterator<Item = Standing>) -> Self {
         Self { policy, standings: standings.into_iter().collect() }
+    }
+
+    #[inline]
+    pub(crate) fn of_one(policy: Policy, standing: Standing) -> Self {
+        let unused = Standing::of_nanos(0, 0, 0);
+        Self { policy, standings: SmallVec::from_buf_and_len([standing, unused], 1) }
     }
 
     /// The policy that holds for the key.

@@ -58,13 +58,18 @@ pub struct Local {
 
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[Guarded]>,
     seeds: [u64; 2],
     settings: Settings,
     /// How many wait, for all keys together, and how many ever did.
     pub(crate) waiting: AtomicUsize,
     pub(crate) waited: AtomicU64,
 }
+
+/// A shard, at the beginning of a line of the cache: what a decision reads of it is in that one, and
+/// nothing of its neighbour is.
+#[repr(align(128))]
+struct Guarded(Mutex<Shard>);
 
 #[derive(Clone)]
 struct Settings {
@@ -193,8 +198,8 @@ impl Local {
         let random = RandomState::new();
         // Odd, so that neither can make a product lose its other half.
         let seeds = [random.hash_one(1) | 1, random.hash_one(2) | 1];
-        let tiers: Box<[Policy]> = settings.tiers.clone().into();
-        let shard = || Mutex::new(Shard::new(tiers.clone(), room, seeds));
+        let tiers: Arc<[Policy]> = settings.tiers.clone().into();
+        let shard = || Guarded(Mutex::new(Shard::new(Arc::clone(&tiers), room, seeds)));
         let shared = Shared {
             clock: Clock::start(),
             shards: (0..shards).map(|_| shard()).collect(),
@@ -298,6 +303,6 @@ impl fmt::Debug for Local {
 }
 
 /// Nothing that runs under the lock leaves a shard half changed.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(shard: &Guarded) -> MutexGuard<'_, Shard> {
+    shard.0.lock().unwrap_or_else(PoisonError::into_inner)
 }

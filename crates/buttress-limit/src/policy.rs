@@ -7,7 +7,10 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use sfv::{ItemSerializer, KeyRef, ListSerializer, StringRef};
 
-use crate::{clock::seconds, cost::Cost, limiter::DeniedKind, meter::Meter, problem, quota::Quota};
+use crate::{
+    clock::seconds, cost::Cost, limiter::DeniedKind, meter::Meter, prepared::PolicyId, problem,
+    quota::Quota,
+};
 
 /// How many windows a policy may have.
 pub(crate) const WINDOWS: usize = 8;
@@ -41,6 +44,7 @@ struct Terms {
     names: Box<[String]>,
     problems: Box<[Bytes]>,
     bursts: Cost,
+    id: PolicyId,
 }
 
 impl Policy {
@@ -66,11 +70,12 @@ impl Policy {
             let burst = meter.burst().min(bursts.of(meter.unit()));
             bursts = bursts.with(meter.unit(), u64::from(burst));
         }
+        let id = PolicyId::next();
         let (field, names) = (field(&quotas), quotas.iter().filter_map(name).collect());
         let (status, kind) = (StatusCode::TOO_MANY_REQUESTS, DeniedKind::Quota);
         let problems =
             quotas.iter().map(|quota| problem::of(status, kind, [quota.name()])).collect();
-        Ok(Self(Arc::new(Terms { quotas, meters, field, names, problems, bursts })))
+        Ok(Self(Arc::new(Terms { quotas, meters, field, names, problems, bursts, id })))
     }
 
     /// The quotas, in the order in which they were given.
@@ -90,6 +95,11 @@ impl Policy {
         let quotas: Option<Vec<_>> =
             self.quotas().iter().map(|quota| quota.lowered(amounts(quota))).collect();
         Self::new(quotas?).ok()
+    }
+
+    /// Which one it is. No two that differ are the same.
+    pub(crate) fn id(&self) -> PolicyId {
+        self.0.id
     }
 
     pub(crate) fn meters(&self) -> &[Meter] {

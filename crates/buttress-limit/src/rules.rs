@@ -134,7 +134,12 @@ impl Rules {
 
     /// Whether anything is left to be done when the answer is there.
     pub(crate) const fn follows_up(&self) -> bool {
-        self.fields || self.learn.is_some() || self.settle.is_some() || self.billed
+        self.fields || self.learn.is_some() || self.charges_again()
+    }
+
+    /// Whether what a request was charged may change later, for which its ticket is needed.
+    pub(crate) const fn charges_again(&self) -> bool {
+        self.settle.is_some() || self.billed
     }
 
     pub(crate) fn waiting(&mut self, max: Duration) {

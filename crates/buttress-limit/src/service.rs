@@ -16,7 +16,7 @@ use crate::{
     answer::{Respond, keyless},
     body::ResponseBody,
     cost::Cost,
-    follow::Follow,
+    follow::{Follow, Refusal},
     future::{Held, ResponseFuture},
     head::Head,
     keys::RequestKey,
@@ -104,9 +104,14 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let key = if self.plain { self.key.at_hand(&Head::of(&request)) } else { None };
         let Some(key) = key else { return self.examine(request) };
-        match self.pass(Ask::new(key, Cost::request())) {
-            Verdict::Pass => ResponseFuture::called(self.inner.call(request), None),
-            verdict => self.carry_out(verdict, request),
+        let ask = Ask::new(key, Cost::request());
+        match self.limiter.pass(&ask) {
+            Some(Ok(())) => {
+                self.settings.observer.admitted(ask.key, &ask.cost, Duration::ZERO);
+                ResponseFuture::called(self.inner.call(request), None)
+            }
+            Some(Err(denied)) => self.turn_away(&ask, denied, request),
+            None => self.hold(request, Some(ask)),
         }
     }
 }
@@ -118,7 +123,8 @@ enum Verdict {
     Keyless(StatusCode),
     /// The future goes on with it.
     Hold(Option<Ask>),
-    Admitted(Ask, Ticket),
+    /// It passes, and its answer is followed up.
+    Admitted(Ask, Option<Ticket>),
     Denied(Ask, Denied),
 }
 
@@ -174,17 +180,41 @@ impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
         if self.lazy {
             return Verdict::Hold(Some(ask));
         }
-        if !rules.follows_up() {
-            return self.pass(ask);
+        if !rules.charges_again() {
+            return match self.pass(ask) {
+                Verdict::Pass if rules.follows_up() => Verdict::Admitted(ask, None),
+                verdict => verdict,
+            };
         }
         match self.limiter.try_acquire(&ask) {
             Some(Ok(ticket)) => {
                 self.settings.observer.admitted(ask.key, &ask.cost, Duration::ZERO);
-                Verdict::Admitted(ask, ticket)
+                Verdict::Admitted(ask, Some(ticket))
             }
             Some(Err(denied)) => Verdict::Denied(ask, denied),
             None => Verdict::Hold(Some(ask)),
         }
+    }
+
+    /// Answers a request that is denied, unless that is not enforced.
+    #[inline(never)]
+    fn turn_away<B, RB>(
+        &mut self,
+        ask: &Ask,
+        denied: Denied,
+        mut request: Request<B>,
+    ) -> ResponseFuture<S, B, RB, L, R, O, S::Future>
+    where
+        S: Service<Request<B>, Response = Response<RB>> + Clone,
+        L: Send + Sync + 'static,
+        R: Respond<RB>,
+        O: Send + Sync + 'static,
+    {
+        if let Some(refusal) = self.settings.refuse(ask, denied, &Head::of(&request)) {
+            return ResponseFuture::answered(refusal);
+        }
+        let follow = Follow::up(&self.limiter, &self.settings, *ask, None, &mut request);
+        ResponseFuture::called(self.inner.call(request), follow)
     }
 
     /// What has a body of its own, so that the common path is a short one.
@@ -204,17 +234,15 @@ impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
             Verdict::Pass => None,
             Verdict::Hold(ask) => return self.hold(request, ask),
             Verdict::Keyless(status) => {
-                return ResponseFuture::answered(keyless(status, &Head::of(&request)));
+                return ResponseFuture::answered(Refusal::made(keyless(
+                    status,
+                    &Head::of(&request),
+                )));
             }
             Verdict::Admitted(ask, ticket) => {
-                Follow::up(&self.limiter, &self.settings, ask, Some(ticket), &mut request)
+                Follow::up(&self.limiter, &self.settings, ask, ticket, &mut request)
             }
-            Verdict::Denied(ask, denied) => {
-                match self.settings.refuse(&ask, denied, &Head::of(&request)) {
-                    Some(response) => return ResponseFuture::answered(response),
-                    None => Follow::up(&self.limiter, &self.settings, ask, None, &mut request),
-                }
-            }
+            Verdict::Denied(ask, denied) => return self.turn_away(&ask, denied, request),
         };
         ResponseFuture::called(self.inner.call(request), follow)
     }

@@ -1,6 +1,6 @@
 //! What becomes of a key besides being charged: settled, taught, put under another policy.
 
-use std::task::Waker;
+use std::{sync::Arc, task::Waker};
 
 use crate::{
     clock::nanos,
@@ -111,7 +111,8 @@ impl Shard {
     #[cold]
     pub(super) fn turn_over(&mut self, spot: Spot, tier: Tier, now: u64) {
         let base = self.tiers[tier.index()].clone();
-        let before = &self.tiers[self.raw(spot).0.tier.index()].clone();
+        let before = self.raw(spot).0.tier.index();
+        let before = &self.tiers[before].clone();
         let entry = self.raw(spot).0;
         let before = entry.lowered().unwrap_or(before).clone();
         entry.renew(&base, now);
@@ -121,7 +122,8 @@ impl Shard {
 
     /// Hands a key over from a policy to the one that holds for it now.
     fn hand_over(&mut self, spot: Spot, before: &Policy, now: u64) {
-        let base = self.tiers[self.raw(spot).0.tier.index()].clone();
+        let tier = self.raw(spot).0.tier.index();
+        let base = self.tiers[tier].clone();
         let (table, number) = self.table(spot);
         let life = table.life();
         let (entry, tats) = table.entry(number);
@@ -151,6 +153,6 @@ impl Shard {
                 }
             }
         }
-        self.tiers[tier.index()] = policy.clone();
+        Arc::make_mut(&mut self.tiers)[tier.index()] = policy.clone();
     }
 }

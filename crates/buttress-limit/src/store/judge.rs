@@ -76,12 +76,32 @@ pub(super) fn interval(policy: &Policy, ask: &Ask) -> u64 {
 }
 
 pub(super) fn snapshot(policy: &Policy, tats: &[u64], now: u64, ask: &Ask) -> Snapshot {
-    let standings = policy.meters().iter().zip(tats).map(|(meter, tat)| {
-        let wait = wait(meter, *tat, now, ask, 0);
-        let full = Duration::from_nanos(tat.saturating_sub(now));
-        Standing::new(meter.remaining(*tat, now), Duration::from_nanos(wait), full)
-    });
+    if let ([meter], [tat]) = (policy.meters(), tats) {
+        return Snapshot::of_one(policy.clone(), standing(meter, *tat, now, ask));
+    }
+    let standings = policy.meters().iter().zip(tats);
+    let standings = standings.map(|(meter, tat)| standing(meter, *tat, now, ask));
     Snapshot::new(policy.clone(), standings)
+}
+
+#[inline]
+fn standing(meter: &Meter, tat: u64, now: u64, ask: &Ask) -> Standing {
+    let wait = wait(meter, tat, now, ask, 0);
+    Standing::of_nanos(meter.remaining(tat, now), wait, tat.saturating_sub(now))
+}
+
+/// What a request is told whose key has nothing about it but that its quota is spent.
+pub(super) fn spent(policy: &Policy, tats: &[u64], now: u64, ask: &Ask) -> Denied {
+    let ([meter], [tat]) = (policy.meters(), tats) else {
+        let at = due(policy, tats, now, ask, &Sum::default());
+        return Standings { policy, tats, now, ask }.denied(DeniedKind::Quota, at);
+    };
+    let standing = standing(meter, *tat, now, ask);
+    let (kind, after) = match ask.cost.of(meter.unit()) > meter.burst() {
+        true => (DeniedKind::CostTooLarge, None),
+        false => (DeniedKind::Quota, Some(standing.wait())),
+    };
+    Denied::at(kind, after, Snapshot::of_one(policy.clone(), standing))
 }
 
 /// The windows as they are at a denial.

@@ -1,6 +1,6 @@
 //! One shard: the decisions about its keys, made under its lock.
 
-use std::task::Waker;
+use std::{sync::Arc, task::Waker};
 
 use crate::{
     cost::{Cost, Sum},
@@ -9,7 +9,7 @@ use crate::{
     policy::Policy,
     store::{
         asked::{Entered, Placed, Room, Spot, Turn, Waiting},
-        judge::{Standings, due, interval, is_too_large, slack, snapshot, take},
+        judge::{Standings, due, interval, is_too_large, slack, snapshot, spent, take},
         lowered::Places,
         table::{Entry, FRESH, Mark, Table},
         terms::Terms,
@@ -21,8 +21,11 @@ use crate::{
 const SWEEP: (usize, usize) = (4, 32);
 
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Shard {
-    pub(super) tiers: Box<[Policy]>,
+    // What a decision reads comes first, for the sake of the line of the cache in which it is.
+    /// The same for all shards, until they are told of another policy.
+    pub(super) tiers: Arc<[Policy]>,
     pub(super) table: Table,
     /// Keys that find the table full share these. Made when the first one does.
     pub(super) overflow: Option<Table>,
@@ -40,7 +43,7 @@ enum Straight {
 }
 
 impl Shard {
-    pub(crate) fn new(tiers: Box<[Policy]>, room: Room, seeds: [u64; 2]) -> Self {
+    pub(crate) fn new(tiers: Arc<[Policy]>, room: Room, seeds: [u64; 2]) -> Self {
         let table = Table::new(room.stride, seeds);
         Self { tiers, table, overflow: None, settings: room, seeds, places: Places::default() }
     }
@@ -68,9 +71,10 @@ impl Shard {
     /// What most requests take: their key is known and has nothing about it.
     #[inline]
     fn straight(&mut self, ask: &Ask, spread: u64, now: u64) -> Straight {
+        // The policy is that of the request, which has not to be waited for, and not of the entry.
+        let Some(policy) = self.tiers.get(ask.tier.index()) else { return Straight::No };
         let Some(number) = self.table.find(ask.key, spread) else { return Straight::No };
         let (entry, tats) = self.table.entry(number);
-        let Some(policy) = self.tiers.get(entry.tier.index()) else { return Straight::No };
         if entry.line.is_some() || entry.tier != ask.tier {
             return Straight::No;
         }
@@ -81,8 +85,7 @@ impl Shard {
     fn spent(&mut self, number: usize, ask: &Ask, now: u64) -> Denied {
         let policy = &self.tiers[self.tier(ask.tier)];
         let tats = &*self.table.entry(number).1;
-        let at = due(policy, tats, now, ask, &Sum::default());
-        Standings { policy, tats, now, ask }.denied(DeniedKind::Quota, at)
+        spent(policy, tats, now, ask)
     }
 
     /// Decides where there is more to be looked at, or to be said.
@@ -271,7 +274,7 @@ impl Shard {
 
     fn slot(&self, spread: u64) -> usize {
         // Beyond the bits that have chosen the shard.
-        usize::try_from(spread >> 40).unwrap_or(0) % self.settings.overflow.max(1)
+        Table::nth(usize::try_from(spread >> 40).unwrap_or(0) % self.settings.overflow.max(1))
     }
 
     #[inline]
@@ -301,14 +304,7 @@ impl Shard {
             return Spot::Own(self.table.insert(key, spread, tier));
         }
         let (seeds, Room { overflow, stride, .. }) = (self.seeds, self.settings);
-        self.overflow.get_or_insert_with(|| {
-            let mut table = Table::new(stride, seeds);
-            for slot in 0..overflow.max(1) {
-                let key = Key::of_bits(slot as u128);
-                table.insert(key, key.spread(seeds), Tier::FIRST);
-            }
-            table
-        });
+        self.overflow.get_or_insert_with(|| Table::shared(stride, seeds, overflow.max(1)));
         Spot::Shared(self.slot(spread))
     }
 
