@@ -52,6 +52,14 @@ async fn busy(set: &EndpointSet) {
     assert!(set.snapshot().iter().all(|endpoint| endpoint.success_rate < 0.7));
 }
 
+/// Each endpoint is asked once, and the call ends with what they say.
+async fn is_refused_at_once(layer: BalanceLayer<LeastRequest>, net: &Net) {
+    let before = Instant::now();
+    let answer = layer.layer(net.clone()).oneshot(get()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((before.elapsed(), net.all_calls()), (Duration::ZERO, 2));
+}
+
 fn both_answer(net: &Net, status: u16) {
     net.answers("a", status);
     net.answers("b", status);
@@ -138,10 +146,7 @@ async fn calls_that_began_later_pass_one_that_waits_for_its_time() {
 async fn without_leave_to_revisit_the_refusal_is_given_at_once() {
     let (net, _set, layer) = scene(4);
     let next = NextUpstream::default().tries(4).unwrap();
-    let before = Instant::now();
-    let answer = layer.next_upstream(next).layer(net.clone()).oneshot(get()).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!((before.elapsed(), net.all_calls()), (Duration::ZERO, 2));
+    is_refused_at_once(layer.next_upstream(next), &net).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,10 +159,7 @@ async fn a_refusal_that_does_not_say_when_to_come_back_is_given_at_once() {
             both_answer(&net, 503);
             layer
         };
-        let before = Instant::now();
-        let answer = layer.layer(net.clone()).oneshot(get()).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!((before.elapsed(), net.all_calls()), (Duration::ZERO, 2));
+        is_refused_at_once(layer, &net).await;
     }
 }
 
@@ -166,10 +168,7 @@ async fn a_time_that_is_longer_than_the_wait_is_not_waited_for() {
     let (net, _set, layer) = scene(4);
     let layer = layer.health(Health::new().max_hold(Duration::from_secs(60)));
     let layer = layer.queue(9, ASKED);
-    let before = Instant::now();
-    let answer = layer.layer(net.clone()).oneshot(get()).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!((before.elapsed(), net.all_calls()), (Duration::ZERO, 2));
+    is_refused_at_once(layer, &net).await;
 }
 
 #[tokio::test(start_paused = true)]

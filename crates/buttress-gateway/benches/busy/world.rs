@@ -58,19 +58,6 @@ impl Endpoint {
         ticket.turn().await.serve(time).await;
         true
     }
-
-    async fn fall_busy(self: Arc<Self>, spells: BusySpells, mut draws: Draws, start: Instant) {
-        let (slots, places) = (self.server.slots, self.server.queue);
-        let mut change = start;
-        loop {
-            change += draws.exponential(spells.calm_mean);
-            sleep_until(change).await;
-            self.gate.resize(spells.remaining(slots), spells.remaining(places));
-            change += draws.exponential(spells.spell_mean);
-            sleep_until(change).await;
-            self.gate.resize(slots, places);
-        }
-    }
 }
 
 /// The endpoints and the callers of one seed.
@@ -100,7 +87,8 @@ impl World {
         let mut tasks = JoinSet::new();
         for (number, endpoint) in (0..).zip(&*self.endpoints) {
             let draws = Draws::new(self.seed, Stream::Busy(number));
-            tasks.spawn(Arc::clone(endpoint).fall_busy(BusySpells::default(), draws, start));
+            let gate = Arc::clone(&endpoint.gate);
+            tasks.spawn(async move { gate.fall_busy(&BusySpells::default(), draws, start).await });
         }
         let calls = Arc::new(Mutex::new(Vec::new()));
         for number in 0..self.parameters.traffic.callers {

@@ -12,6 +12,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use super::{draws::Draws, parameters::BusySpells};
+
 /// What a gate had to give, and what was taken of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -127,6 +129,24 @@ impl Gate {
         state.slots = slots;
         state.places = places;
         state.promote(Instant::now());
+    }
+
+    /// Loses slots and places for one spell after another. The first calm begins at `start`; it never ends.
+    pub async fn fall_busy(&self, spells: &BusySpells, mut draws: Draws, start: Instant) {
+        let (slots, places) = {
+            let state = self.lock();
+            (state.slots, state.places)
+        };
+        let mut change = start;
+        loop {
+            // On from when it was due: what timers are late by must not add up.
+            change += draws.exponential(spells.calm_mean);
+            sleep_until(change).await;
+            self.resize(spells.remaining(slots), spells.remaining(places));
+            change += draws.exponential(spells.spell_mean);
+            sleep_until(change).await;
+            self.resize(slots, places);
+        }
     }
 
     /// How many slots are taken.

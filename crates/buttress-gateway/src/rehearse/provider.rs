@@ -20,7 +20,7 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 
 use super::{
@@ -218,21 +218,12 @@ impl Endpoint {
         self: Arc<Self>,
         mut begun: watch::Receiver<Option<Instant>>,
         spells: BusySpells,
-        mut draws: Draws,
+        draws: Draws,
     ) {
-        let (slots, queue) = (self.server.slots, self.server.queue);
         let begun = begun.wait_for(Option::is_some).await.map(|begun| *begun);
         // An error: the provider is gone, and this task with it.
-        let Ok(Some(mut change)) = begun else { return };
-        loop {
-            // On from when it was due: what timers are late by must not add up.
-            change += draws.exponential(spells.calm_mean);
-            sleep_until(change).await;
-            self.gate.resize(spells.remaining(slots), spells.remaining(queue));
-            change += draws.exponential(spells.spell_mean);
-            sleep_until(change).await;
-            self.gate.resize(slots, queue);
-        }
+        let Ok(Some(start)) = begun else { return };
+        self.gate.fall_busy(&spells, draws, start).await;
     }
 }
 
