@@ -16,7 +16,7 @@ use std::{
 
 use buttress_balance::{BalanceLayer, EndpointSet, Health, LeastRequest, NextUpstream, Served};
 use buttress_core::Attempts;
-use common::{Net, get, in_flight, plain, set};
+use common::{Net, endpoint, get, in_flight, plain, set};
 use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER};
 use tokio::{task::yield_now, time::Instant};
 use tower::{Layer as _, ServiceExt as _};
@@ -117,7 +117,6 @@ async fn its_last_try_goes_to_an_endpoint_that_does_well_before_that_time() {
     let before = Instant::now();
     let refused = tokio::spawn(client.clone().oneshot(get()));
     yield_now().await;
-    assert_eq!(net.all_calls(), 2);
     // Others find out that both are well again.
     both_answer(&net, 200);
     tokio::time::sleep(HOLD).await;
@@ -140,6 +139,26 @@ async fn calls_that_began_later_pass_one_that_waits_for_its_time() {
     assert_eq!(client.oneshot(get()).await.unwrap().status(), StatusCode::OK);
     assert_eq!(before.elapsed(), Duration::ZERO);
     assert_eq!(refused.await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_others_are_full_it_goes_back_to_one_that_does_well_as_soon_as_that_is_not_held()
+{
+    let net = Net::new();
+    let set = EndpointSet::new([endpoint("full").max_in_flight(1).unwrap()]).unwrap();
+    let next = NextUpstream::default().revisit().tries(4).unwrap();
+    let layer = BalanceLayer::new(set.clone()).least_request().next_upstream(next);
+    let client = layer.health(Health::new().max_hold(HOLD)).layer(net.clone());
+    net.hangs("full");
+    let hanging = tokio::spawn(client.clone().oneshot(get()));
+    yield_now().await;
+    set.insert(endpoint("a"));
+    refuses_first(&net, "a", 1);
+    let before = Instant::now();
+    let answer = client.oneshot(get()).await.unwrap();
+    assert_eq!((answer.status(), before.elapsed()), (StatusCode::OK, HOLD));
+    assert_eq!((net.calls("a"), net.calls("full")), (2, 1));
+    hanging.abort();
 }
 
 #[tokio::test(start_paused = true)]
