@@ -39,12 +39,15 @@ pub(crate) struct Call<L, P: Pick, O, M, B> {
     pub(crate) wait: Option<Wait<P>>,
     /// When it may go back to endpoints that it has tried.
     pub(crate) back: Option<Back>,
+    /// Whether it goes on in a turn that an earlier attempt has kept.
+    pub(crate) resumed: bool,
     pub(crate) place: Place<P>,
     pub(crate) attempts: Option<Attempts>,
     /// How many endpoints it was sent to.
     pub(crate) attempt: u32,
     /// Whether one of them may have received it.
     pub(crate) sent: bool,
+    /// When it began; if a retry outside sends it again in its turn, when it first did.
     pub(crate) started: Moment,
 }
 
@@ -83,6 +86,7 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         let backup = if again { copy(&settings.bodies, &request) } else { None };
         let repeatable = rules.next.repeatable(request.method(), || has_idempotency_key(&request));
         let core = Arc::clone(balancer.core());
+        let now = core.set().now();
         let mut call = Self {
             link,
             key: balancer.policy().hash_key(&request),
@@ -93,27 +97,31 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
             delayed: None,
             wait: None,
             back: None,
+            resumed: false,
             place: Place::Nowhere,
             attempt: 0,
             sent: false,
-            started: core.set().now(),
+            started: now,
             settings,
             core,
         };
-        call.enter(balancer);
+        call.take_turn(now);
+        call.enter(balancer, now);
         call
     }
 
-    fn enter(&mut self, balancer: &mut Balancer<P>)
+    fn enter(&mut self, balancer: &mut Balancer<P>, now: Moment)
     where
         O: Observer,
     {
         let waiting = self.core.set().pulse().line.len() > 0;
-        // Whoever waits was here first.
+        // Whoever waits was here first, or is told apart in the line.
         let lease = if waiting {
             Err(Unavailable::Full)
+        } else if self.back.is_some() {
+            self.core.lease(&self.ask(), now)
         } else {
-            balancer.lease(&self.ask(), self.started)
+            balancer.lease(&self.ask(), now)
         };
         match lease {
             Ok(lease) => self.arrive(lease),
@@ -124,6 +132,7 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
     fn ask(&self) -> Ask<'_> {
         let ask = Ask::new().key(self.key).replayable(self.repeatable);
         match &self.attempts {
+            Some(attempts) if self.resumed => ask.tried(attempts).back(self.back),
             Some(attempts) => ask.tried(attempts).lenient(),
             None => ask,
         }
@@ -143,10 +152,16 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
             return;
         }
         // Without a wait, the least bad one.
-        match self.core.lease(&self.ask().insistent(), self.started) {
+        match self.least_bad() {
             Ok(lease) => self.arrive(lease),
             Err(_) => self.place = Place::Refused(BalanceError::unavailable(reason, None)),
         }
+    }
+
+    fn least_bad(&mut self) -> Result<Lease, Unavailable> {
+        // A turn is over that has come to nothing, and so are its terms.
+        self.resumed = false;
+        self.core.lease(&self.ask().insistent(), self.core.set().now())
     }
 
     pub(crate) fn arrive(&mut self, lease: Lease)
@@ -182,11 +197,25 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
                 Poll::Pending
             }
             // As the wait goes, the next one in line may look.
-            Poll::Ready(Ok(lease)) => {
+            Poll::Ready(found) => Poll::Ready(self.found(found)),
+        }
+    }
+
+    fn found(&mut self, found: Result<Lease, BalanceError>) -> Result<(), BoxError>
+    where
+        O: Observer,
+    {
+        let found = match found {
+            // It has no answer to give, unlike a call that has waited with one.
+            Err(error) if self.resumed => self.least_bad().map_err(|_| error),
+            found => found,
+        };
+        match found {
+            Ok(lease) => {
                 self.arrive(lease);
-                Poll::Ready(Ok(()))
+                Ok(())
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(self.refuse(error))),
+            Err(error) => Err(self.refuse(error)),
         }
     }
 

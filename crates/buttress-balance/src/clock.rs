@@ -71,7 +71,12 @@ impl Clock {
     }
 
     pub(crate) fn now(self) -> Moment {
-        Moment(micros(Instant::now().saturating_duration_since(self.origin)))
+        self.moment(Instant::now())
+    }
+
+    /// The moment of an instant; the first one if the instant is earlier.
+    pub(crate) fn moment(self, instant: Instant) -> Moment {
+        Moment(micros(instant.saturating_duration_since(self.origin)))
     }
 
     /// The instant of a moment; a day from now if the clock does not reach that far.

@@ -122,6 +122,9 @@ impl NextUpstream {
     /// answers most of its calls, or until all of the time that was asked for is over. Nothing is
     /// revisited with [`Health::ignore_retry_after`](crate::Health::ignore_retry_after), nor when a hint
     /// is longer than the call may wait.
+    ///
+    /// A request whose body is a stream only a retry outside can send again. The call keeps its
+    /// [turn](buttress_core::Turn) then: sent again at once, it waits in line in the same way.
     pub const fn revisit(mut self) -> Self {
         self.revisit = true;
         self

@@ -61,6 +61,14 @@ pub(crate) struct Rules {
     pub(crate) mark: bool,
 }
 
+impl Rules {
+    /// How many may wait to go on, and for how long since they began.
+    pub(crate) fn line(&self) -> Queue {
+        let Queue { most, timeout } = self.queue;
+        Queue { most, timeout: self.next.time().map_or(timeout, |within| within.min(timeout)) }
+    }
+}
+
 impl<P: Pick + Clone, T: Clone, O: Clone, M: Clone> Clone for BalanceLayer<P, T, O, M> {
     fn clone(&self) -> Self {
         Self {

@@ -138,6 +138,7 @@ mod set;
 mod sync;
 mod table;
 mod target;
+mod turn;
 mod wait;
 
 pub use buttress_core::{CloneBody, SettingError};

@@ -17,7 +17,7 @@ use crate::{
     call::{Call, Place, Step, copy},
     failover::Bodies,
     observe::Change,
-    wait::{Queue, Wait},
+    wait::Wait,
 };
 
 /// An answer with which the call could go on, while it waits for a place elsewhere. It no longer
@@ -137,7 +137,7 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
     ) -> Next<P> {
         let next = &self.settings.rules.next;
         let has_request = unsent || self.backup.is_some();
-        if !has_request || self.attempt >= next.most() || !next.in_time(now.since(self.started)) {
+        if self.attempt >= next.most() || !next.in_time(now.since(self.started)) {
             return Next::Nowhere;
         }
         let attempts = self.attempts.get_or_insert_with(|| Attempts::first_of(next.most()));
@@ -145,26 +145,34 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         if attempts.left() == 0 {
             return Next::Nowhere;
         }
+        let last = attempts.left() <= 1 || self.attempt + 1 >= next.most();
+        let queue = self.settings.rules.line();
+        let until = self.started.after(queue.timeout);
+        let from = asked.and_then(|asked| Some(now.after(asked.min(self.core.health.max_hold?))));
+        let from = from.filter(|from| next.revisits() && *from < until);
+        if !has_request {
+            // What the last try waits for has to come in time: no other follows it.
+            let in_time = asked.is_some_and(|asked| now.after(asked) < until);
+            let from = from.filter(|_| in_time || attempts.left() > 1);
+            if now < until {
+                self.keep_turn(from);
+            }
+            return Next::Nowhere;
+        }
+        self.back = from.map(|from| Back { from, last });
         let ask = Ask::new().key(self.key).replayable(self.repeatable).tried(attempts);
         let reason = match self.core.lease(&ask, now) {
             Ok(lease) if attempts.begin().is_some() => return Next::To(lease),
             Ok(_) => return Next::Nowhere,
             Err(reason) => reason,
         };
-        let Queue { most, timeout } = self.settings.rules.queue;
-        let timeout = next.time().map_or(timeout, |within| within.min(timeout));
-        let from = asked.and_then(|asked| Some(now.after(asked.min(self.core.health.max_hold?))));
-        let from = from.filter(|from| next.revisits() && *from < self.started.after(timeout));
-        let last = attempts.left() <= 1 || self.attempt + 1 >= next.most();
-        self.back = from.map(|from| Back { from, last });
         let waits = match reason {
             // The line is for calls that an endpoint could take, if it were not full.
             Unavailable::Full => true,
             Unavailable::Held(_) | Unavailable::Tried => self.back.is_some(),
             Unavailable::Empty | Unavailable::Ejected => false,
         };
-        let wait =
-            waits.then(|| Wait::join(&self.core, Queue { most, timeout }, self.started)).flatten();
+        let wait = waits.then(|| Wait::join(&self.core, queue, self.started)).flatten();
         wait.map_or(Next::Nowhere, Next::InLine)
     }
 

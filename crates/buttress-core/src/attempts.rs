@@ -34,13 +34,14 @@ struct Shared {
 struct State {
     made: u32,
     tried: Vec<u64>,
+    turn: Option<Turn>,
 }
 
 impl Attempts {
     /// Starts a count with its first attempt taken; `limit` is raised to 1 if it is 0.
     #[must_use]
     pub fn first_of(limit: u32) -> Self {
-        Self::resume(limit, State { made: 1, tried: Vec::new() })
+        Self::resume(limit, State { made: 1, ..State::default() })
     }
 
     /// Goes on from where this count stands, with a limit of one's own.
@@ -105,6 +106,25 @@ impl Attempts {
         self.state().tried.contains(&endpoint)
     }
 
+    /// Keeps the turn of a call that failed for want of a place, until a further attempt
+    /// [takes](Self::take_turn) it.
+    pub fn keep_turn(&self, turn: Turn) {
+        self.state().turn = Some(turn);
+    }
+
+    /// The turn that the last attempt has kept. With one, a further attempt need not be waited for: it
+    /// waits where the turn is from.
+    #[must_use]
+    pub fn turn(&self) -> Option<Turn> {
+        self.state().turn
+    }
+
+    /// The same, which is given up unless this attempt keeps it again.
+    #[must_use]
+    pub fn take_turn(&self) -> Option<Turn> {
+        self.state().turn.take()
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         // Every update is a single step, so a panic elsewhere leaves nothing half done.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -118,7 +138,45 @@ impl fmt::Debug for Attempts {
             .field("made", &state.made)
             .field("limit", &self.0.limit)
             .field("tried", &state.tried)
+            .field("turn", &state.turn)
             .finish()
+    }
+}
+
+/// The turn of a call in the line of a balancer that had no place for it. Who sends it again need not
+/// wait first: the call waits there, before those that began later.
+///
+/// The instants are the standard library's, as those of [`Deadline`] are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    since: Instant,
+    back_from: Option<Instant>,
+}
+
+impl Turn {
+    /// Of a call that began at `since`, and only goes to endpoints that it has not tried.
+    #[must_use]
+    pub const fn since(since: Instant) -> Self {
+        Self { since, back_from: None }
+    }
+
+    /// It may go back to those that it has tried, from this instant on.
+    #[must_use]
+    pub const fn back_from(mut self, instant: Instant) -> Self {
+        self.back_from = Some(instant);
+        self
+    }
+
+    /// When the call began.
+    #[must_use]
+    pub const fn began(self) -> Instant {
+        self.since
+    }
+
+    /// From when on it may go to endpoints that it has tried.
+    #[must_use]
+    pub const fn back(self) -> Option<Instant> {
+        self.back_from
     }
 }
 
@@ -217,6 +275,18 @@ mod tests {
         let outer = inner.with_limit(3);
         assert_eq!((outer.made(), outer.left()), (2, 1));
         assert!(outer.has_tried(7) && !outer.has_tried(8));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn a_turn_is_taken_once_and_goes_along_with_a_new_limit() {
+        let now = Instant::now();
+        let turn = Turn::since(now).back_from(now);
+        let inner = Attempts::first_of(2);
+        inner.keep_turn(turn);
+        let outer = inner.with_limit(3);
+        assert_eq!((outer.turn(), outer.take_turn(), outer.turn()), (Some(turn), Some(turn), None));
+        assert_eq!(inner.turn(), Some(turn));
     }
 
     #[test]

@@ -39,7 +39,7 @@ mod hyper;
 mod outcome;
 mod setting;
 
-pub use attempts::{Attempts, AttemptsFailed, Deadline};
+pub use attempts::{Attempts, AttemptsFailed, Deadline, Turn};
 pub use clone::CloneBody;
 pub use error::{BoxError, InvalidRequest, Phase, TimedOut, cause, causes};
 pub use guard::{BodyEnd, BodyGuard, GuardBody};

@@ -194,6 +194,32 @@ fn a_call_that_is_refused_goes_to_another_upstream_without_a_wait() {
 }
 
 #[test]
+fn a_call_that_all_refused_waits_for_as_long_as_they_are_spared() {
+    let (one, two) = (Upstream::new(), Upstream::new());
+    let gateway = Gateway::over(&[&one.url(), &two.url()], &["--max-hold", "100ms"]);
+    let mut client = gateway.connect();
+    client.send("POST /v1/x HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}");
+    let mut asked = Vec::new();
+    for reply in [BUSY, BUSY, OK] {
+        let begun = Instant::now();
+        // Shorter than what the busy ones asked for.
+        while begun.elapsed() < PATIENCE {
+            let caller = [&one, &two].map(Upstream::waiting);
+            let at = caller.iter().position(Option::is_some);
+            let Some(mut server) = caller.into_iter().flatten().next() else { continue };
+            let head = server.head();
+            server.body(&head);
+            server.send(reply);
+            asked.extend(at);
+            break;
+        }
+    }
+    assert_eq!(status(&mut client), 200);
+    assert_ne!(asked[0], asked[1], "the second one had not been asked yet");
+    assert_eq!(asked.len(), 3);
+}
+
+#[test]
 fn a_backup_is_asked_only_while_the_others_cannot_be() {
     let (first, backup) = (Upstream::new(), Upstream::new());
     let (gone, spare) = (Upstream::new().url(), format!("{},backup", backup.url()));

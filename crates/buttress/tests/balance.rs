@@ -12,7 +12,8 @@ use std::{
 };
 
 use buttress::{
-    BalanceLayer, Body, Client, Endpoint, EndpointSet, RetryLayer, balance::Served,
+    BalanceLayer, Body, Client, Endpoint, EndpointSet, RetryLayer,
+    balance::{Health, NextUpstream, Served},
     client::Elsewhere,
 };
 use http::{Request, Response, StatusCode, header::RETRY_AFTER};
@@ -24,9 +25,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A server that answers with `status` and counts; if it is busy, it asks for a long pause.
 async fn server(status: StatusCode) -> (Server, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
-    let seen = Arc::clone(&count);
-    let server = Server::start(move |_| {
-        seen.fetch_add(1, Ordering::SeqCst);
+    (counting(&count, move |_| status).await, count)
+}
+
+/// A server that adds to a count, and answers with the status for the number that it gets.
+async fn counting(
+    count: &Arc<AtomicUsize>,
+    status: impl Fn(usize) -> StatusCode + Clone + Send + Sync + 'static,
+) -> Server {
+    let seen = Arc::clone(count);
+    Server::start(move |_| {
+        let status = status(seen.fetch_add(1, Ordering::SeqCst) + 1);
         async move {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = status;
@@ -36,8 +45,12 @@ async fn server(status: StatusCode) -> (Server, Arc<AtomicUsize>) {
             response
         }
     })
-    .await;
-    (server, count)
+    .await
+}
+
+fn stream() -> Body {
+    let chunk = Ok::<_, std::io::Error>(bytes::Bytes::from_static(b"{}"));
+    Body::from_stream(futures_util::stream::iter([chunk]))
 }
 
 fn set(endpoints: impl IntoIterator<Item = Endpoint>) -> EndpointSet {
@@ -86,12 +99,26 @@ async fn a_refused_post_goes_elsewhere_at_once() {
     let set = set([endpoint(&busy), endpoint(&free).backup()]);
     let retry = RetryLayer::llm().map_policy(|policy| Elsewhere::new(policy, set.clone()));
     let client = Client::builder().balance(BalanceLayer::new(set)).retry(retry).build().unwrap();
-    let stream = Body::from_stream(futures_util::stream::iter([Ok::<_, std::io::Error>(
-        bytes::Bytes::from_static(b"{}"),
-    )]));
-    let request = Request::post("/v1/x").body(stream).unwrap();
+    let request = Request::post("/v1/x").body(stream()).unwrap();
     let response = timeout(PATIENCE, client.send(request)).await.unwrap().unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     let counts = (refused.load(Ordering::SeqCst), answered.load(Ordering::SeqCst));
     assert_eq!(counts, (1, 1));
+}
+
+#[tokio::test]
+async fn a_post_that_all_refused_goes_back_in_its_turn() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let at_first = |nth| if nth > 2 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let (one, two) = (counting(&count, at_first).await, counting(&count, at_first).await);
+    let set = set([endpoint(&one), endpoint(&two)]);
+    let retry = RetryLayer::llm().map_policy(|policy| Elsewhere::new(policy, set.clone()));
+    let balance = BalanceLayer::new(set)
+        .health(Health::new().max_hold(Duration::from_millis(100)))
+        .next_upstream(NextUpstream::default().non_idempotent().revisit());
+    let client = Client::builder().balance(balance).retry(retry).build().unwrap();
+    let request = Request::post("/v1/x").body(stream()).unwrap();
+    // Patience is shorter than the pause that they asked for.
+    let response = timeout(PATIENCE, client.send(request)).await.unwrap().unwrap();
+    assert_eq!((response.status(), count.load(Ordering::SeqCst)), (StatusCode::OK, 3));
 }

@@ -269,6 +269,10 @@ impl EndpointSet {
         self.0.clock.instant(moment)
     }
 
+    pub(crate) fn moment(&self, instant: std::time::Instant) -> Moment {
+        self.0.clock.moment(instant.into())
+    }
+
     #[cfg(feature = "check")]
     pub(crate) fn downgrade(&self) -> std::sync::Weak<Shared> {
         Arc::downgrade(&self.0)

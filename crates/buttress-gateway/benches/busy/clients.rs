@@ -10,10 +10,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use buttress::{BoxError, Endpoint as Address};
-use buttress_gateway::rehearse::over;
+use buttress::{BalanceLayer, BoxError, Endpoint as Address, balance::LeastRequest};
+use buttress_gateway::rehearse::{Retrying, over};
+use buttress_retry::Budget;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header::RETRY_AFTER};
+use http_body::Body;
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use tower::{Layer as _, Service, ServiceExt as _, util::BoxCloneSyncService};
 
@@ -61,16 +63,36 @@ pub(crate) struct Layers(
 
 impl Layers {
     pub(crate) fn new(world: &World) -> io::Result<Self> {
-        let net = Net(world.endpoints());
-        let addresses =
-            (1..=net.0.len()).map(|port| Address::new(format!("http://api.test:{port}")));
-        let addresses: Result<Vec<_>, _> = addresses.collect();
-        let (retry, balance) = addresses.and_then(over).map_err(io::Error::other)?;
-        let client = retry.layer(balance.layer(net));
-        let client = client
-            .map_response(|answer| answer.map(|body| body.map_err(Into::into).boxed_unsync()));
-        Ok(Self(BoxCloneSyncService::new(client)))
+        let (net, (retry, balance)) = parts(world)?;
+        Ok(Self::over(retry.layer(balance.layer(net))))
     }
+
+    /// As they are for bodies that are streams: the retry layer sends them again, within a budget that
+    /// leaves room for that.
+    pub(crate) fn for_streams(world: &World) -> io::Result<Self> {
+        let (net, (retry, balance)) = parts(world)?;
+        let budget = Budget::percent(100.0).map_err(io::Error::other)?;
+        Ok(Self::over(retry.budget(budget).layer(balance.without_failover().layer(net))))
+    }
+
+    fn over<S, B>(client: S) -> Self
+    where
+        S: Service<Get, Response = Response<B>, Error = BoxError>,
+        S: Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let client = client
+            .map_response(|answer| answer.map(|body: B| body.map_err(Into::into).boxed_unsync()));
+        Self(BoxCloneSyncService::new(client))
+    }
+}
+
+fn parts(world: &World) -> io::Result<(Net, (Retrying, BalanceLayer<LeastRequest>))> {
+    let net = Net(world.endpoints());
+    let addresses = (1..=net.0.len()).map(|port| Address::new(format!("http://api.test:{port}")));
+    let addresses: Result<Vec<_>, _> = addresses.collect();
+    Ok((net, addresses.and_then(over).map_err(io::Error::other)?))
 }
 
 impl Way for Layers {

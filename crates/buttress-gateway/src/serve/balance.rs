@@ -30,11 +30,16 @@ pub(crate) fn set(arguments: &Arguments) -> Result<EndpointSet, Error> {
         .map_err(|error| Error::setting("--upstream", error.to_string()))
 }
 
+/// A call that all upstreams refused waits in line for its turn, which the retry layer takes it back to.
+fn next() -> NextUpstream {
+    NextUpstream::default().revisit()
+}
+
 /// The same layer for requests that the retry layer around it repeats whatever their method, calls to models
 /// among them: they try an ejected upstream as soon as its time is up, where a `POST` would leave
 /// that to others for another half of it. (With nothing but `POST`, there are no others.)
 pub(crate) fn replayed(layer: Layer) -> Layer {
-    layer.next_upstream(NextUpstream::default().non_idempotent())
+    layer.next_upstream(next().non_idempotent())
 }
 
 /// The layer over these upstreams.
@@ -56,6 +61,7 @@ pub(crate) fn layer(arguments: &Arguments, set: EndpointSet) -> Result<Layer, Er
         .policy(choice(arguments)?)
         .health(health)
         .queue(waiting, arguments.queue_timeout)
+        .next_upstream(next())
         .rewrite(rewrite)
         .without_failover();
     if arguments.max_in_flight == InFlightLimit::Auto {

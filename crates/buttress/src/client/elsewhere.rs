@@ -10,7 +10,8 @@ use super::ClientPolicy;
 
 /// A retry policy that does as `P` says, but at once while an endpoint that this request has not
 /// met has a place free: the wait is there to spare the one that failed, and the balancer does not
-/// go back to that one.
+/// go back to that one. It does so too where the balancer keeps the call's [turn](buttress_core::Turn): while
+/// the others are full, or where a call may [revisit](buttress_balance::NextUpstream::revisit) those that refused it.
 ///
 /// ```
 /// use buttress::{Client, Endpoint, EndpointSet, RetryLayer, client::Elsewhere};
@@ -30,7 +31,7 @@ use super::ClientPolicy;
 /// The balancer goes on to the next endpoint by itself where it may: for idempotent requests whose
 /// body is in memory. This is for the others that may go again, such as a `POST` to an LLM API
 /// that was refused with 503, and for bodies that are streams. Attempts, budget and deadline count
-/// as for any retry; the backoff begins when every endpoint was met.
+/// as for any retry; the backoff begins when every endpoint was met and no turn is kept.
 #[derive(Clone, Debug)]
 pub struct Elsewhere<P> {
     policy: P,
@@ -90,8 +91,9 @@ impl<Req, Res, P: Policy<Req, Res>> Policy<Req, Res> for Elsewhere<P> {
     ) -> Verdict {
         let verdict = self.policy.judge(backup, outcome, result);
         let met = self.counted(result);
+        let at_once = |met: Attempts| met.turn().is_some() || self.is_possible(&met);
         match verdict {
-            Verdict::Retry(_) if met.is_some_and(|met| self.is_possible(&met)) => {
+            Verdict::Retry(_) if met.is_some_and(at_once) => {
                 Verdict::Retry(Delay::Pushback(Duration::ZERO))
             }
             verdict => verdict,

@@ -1,0 +1,225 @@
+//! Calls that only a retry outside can send again, and that keep their turn.
+
+#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test")]
+
+mod common;
+
+use std::{sync::Arc, time::Duration};
+
+use buttress_balance::{
+    BalanceLayer, EndpointSet, Health, LeastRequest, NextUpstream, Once, SharedClient,
+};
+use buttress_core::{Attempts, BoxError, Turn};
+use bytes::Bytes;
+use common::{Net, endpoint, get, plain, set};
+use http::{HeaderValue, Request, Response, StatusCode, header::RETRY_AFTER};
+use http_body_util::Full;
+use tokio::{sync::Notify, task::yield_now, time::Instant};
+use tower::{Layer as _, ServiceExt as _};
+
+const HOLD: Duration = Duration::from_millis(200);
+const WAIT: Duration = Duration::from_secs(5);
+
+type Layered = BalanceLayer<LeastRequest, SharedClient, (), Once>;
+
+/// Sends each request once, as if its body were a stream, and heeds a fifth of a second.
+fn layer(set: &EndpointSet) -> Layered {
+    BalanceLayer::new(set.clone())
+        .least_request()
+        .health(Health::new().max_fails(0).max_hold(HOLD))
+        .queue(9, WAIT)
+        .next_upstream(NextUpstream::default().revisit())
+        .without_failover()
+}
+
+/// Two endpoints that refuse, and ask to be left alone for so many seconds.
+fn busy(seconds: &'static str) -> (Net, EndpointSet) {
+    let net = Net::new();
+    for host in ["a", "b"] {
+        net.on(host, move |_| async move {
+            let mut response = plain(503);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(seconds));
+            Ok(response)
+        });
+    }
+    (net, set(["a", "b"]))
+}
+
+/// What a retry outside sends, with the attempts that the failure before came with.
+fn again(attempts: &Attempts) -> Request<Full<Bytes>> {
+    assert!(attempts.begin().is_some());
+    with(attempts)
+}
+
+fn with(attempts: &Attempts) -> Request<Full<Bytes>> {
+    let mut request = get();
+    request.extensions_mut().insert(attempts.clone());
+    request
+}
+
+/// Attempts of which the first went to this endpoint.
+fn tried(set: &EndpointSet, nth: usize) -> Attempts {
+    let attempts = Attempts::first_of(9);
+    attempts.note_endpoint(set.snapshot()[nth].id.number());
+    attempts
+}
+
+/// Sends a call so often, each time at once, to be refused.
+async fn refused(layer: &Layered, net: &Net, attempts: &Attempts, times: u32) {
+    for nth in 1..=times {
+        let request = if nth == 1 { with(attempts) } else { again(attempts) };
+        let answer = layer.clone().layer(net.clone()).oneshot(request).await;
+        assert_eq!(status(answer), StatusCode::SERVICE_UNAVAILABLE);
+    }
+}
+
+fn status<B>(answer: Result<Response<B>, BoxError>) -> StatusCode {
+    answer.unwrap().status()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_all_refused_may_be_sent_again_at_once_and_waits_for_its_time() {
+    let (net, set) = busy("1");
+    let (layer, attempts, before) = (layer(&set), Attempts::first_of(4), Instant::now());
+    refused(&layer, &net, &attempts, 2).await;
+    assert_eq!((net.calls("a"), net.calls("b"), before.elapsed()), (1, 1, Duration::ZERO));
+    let turn = attempts.turn().unwrap();
+    assert_eq!(turn.began(), before.into_std());
+    assert_eq!(turn.back(), Some((before + HOLD).into_std()));
+
+    net.answers("a", 200);
+    net.answers("b", 200);
+    let answer = layer.layer(net.clone()).oneshot(again(&attempts)).await;
+    assert_eq!((status(answer), before.elapsed()), (StatusCode::OK, HOLD));
+    assert_eq!((net.all_calls(), attempts.turn()), (3, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_waits_before_the_calls_that_began_later() {
+    let (net, told) = (Net::new(), Arc::new(Notify::new()));
+    let set = EndpointSet::new([endpoint("a"), endpoint("b").max_in_flight(1).unwrap()]).unwrap();
+    net.answers("a", 503);
+    let tell = Arc::clone(&told);
+    net.on("b", move |_| {
+        let told = Arc::clone(&told);
+        async move {
+            told.notified().await;
+            Ok(plain(200))
+        }
+    });
+    let layer = layer(&set);
+    let send = |request| tokio::spawn(layer.clone().layer(net.clone()).oneshot(request));
+    let first = send(with(&tried(&set, 0)));
+    yield_now().await;
+    let [older, later] = [3, 3].map(Attempts::first_of);
+    for attempts in [&older, &later] {
+        refused(&layer, &net, attempts, 1).await;
+        assert_eq!(attempts.turn().unwrap().back(), None, "nobody said when to come back");
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+    let later = send(again(&later));
+    yield_now().await;
+    let older = send(again(&older));
+    yield_now().await;
+    assert_eq!((net.calls("a"), net.calls("b")), (2, 1));
+
+    tell.notify_one();
+    drop(first.await.unwrap());
+    while net.calls("b") < 2 {
+        yield_now().await;
+    }
+    tell.notify_one();
+    assert_eq!(status(older.await.unwrap()), StatusCode::OK);
+    assert!(!later.is_finished());
+    tell.notify_one();
+    assert_eq!(status(later.await.unwrap()), StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_last_try_waits_for_all_of_the_time_that_was_asked_for() {
+    let (net, set) = busy("1");
+    let layer = layer(&set);
+    // So many refusals that neither does well.
+    for _ in 0..9 {
+        for nth in [0, 1] {
+            refused(&layer, &net, &tried(&set, nth), 1).await;
+        }
+        tokio::time::advance(HOLD).await;
+    }
+    assert!(set.snapshot().iter().all(|endpoint| endpoint.success_rate < 0.7));
+    let (attempts, before) = (Attempts::first_of(3), Instant::now());
+    refused(&layer, &net, &attempts, 2).await;
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    let answer = layer.layer(net).oneshot(again(&attempts)).await;
+    assert_eq!(status(answer), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(before.elapsed(), Duration::from_secs(1));
+    assert_eq!((attempts.left(), attempts.turn()), (0, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_turn_is_kept_that_would_come_to_nothing() {
+    let none_after = async |layer: fn(Layered) -> Layered, hint, limit, times| {
+        let (net, set) = busy(hint);
+        let attempts = Attempts::first_of(limit);
+        refused(&layer(self::layer(&set)), &net, &attempts, times).await;
+        assert_eq!(attempts.turn(), None);
+    };
+    let as_it_is = |layer| layer;
+    // All attempts are used.
+    none_after(as_it_is, "1", 2, 2).await;
+    // Nobody says when to come back.
+    none_after(as_it_is, "", 9, 2).await;
+    // The last try would wait for longer than the line allows.
+    none_after(as_it_is, "6", 3, 2).await;
+    // There is no line.
+    none_after(|layer| layer.queue(0, WAIT), "1", 9, 2).await;
+    none_after(|layer| layer.queue(9, Duration::ZERO), "1", 9, 2).await;
+    none_after(|layer| layer.queue(9, HOLD), "1", 9, 2).await;
+    none_after(|layer| layer.next_upstream(NextUpstream::default()), "1", 9, 2).await;
+    none_after(|layer| layer.health(Health::new().ignore_retry_after()), "1", 9, 2).await;
+    // A status that calls do not go on after.
+    none_after(|layer| layer.next_upstream(NextUpstream::on([]).revisit()), "1", 9, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_comes_to_nothing_ends_at_any_endpoint() {
+    let net = Net::new();
+    let set = EndpointSet::new([endpoint("a"), endpoint("b").max_in_flight(1).unwrap()]).unwrap();
+    net.answers("a", 503);
+    net.hangs("b");
+    let layer = layer(&set);
+    let _stays = tokio::spawn(layer.clone().layer(net.clone()).oneshot(with(&tried(&set, 0))));
+    yield_now().await;
+    let (attempts, before) = (Attempts::first_of(3), Instant::now());
+    refused(&layer, &net, &attempts, 1).await;
+    net.answers("a", 200);
+    let answer = layer.layer(net.clone()).oneshot(again(&attempts)).await;
+    assert_eq!((status(answer), before.elapsed()), (StatusCode::OK, WAIT));
+    assert_eq!((net.calls("a"), net.calls("b")), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_has_waited_for_as_long_as_it_may_is_over() {
+    let (net, set) = (Net::new(), set(["a", "b"]));
+    let attempts = tried(&set, 0);
+    attempts.note_endpoint(set.snapshot()[1].id.number());
+    let now = Instant::now().into_std();
+    attempts.keep_turn(Turn::since(now).back_from(now + 2 * WAIT));
+    tokio::time::advance(WAIT).await;
+    let before = Instant::now();
+    let answer = layer(&set).layer(net).oneshot(again(&attempts)).await;
+    assert_eq!((status(answer), before.elapsed()), (StatusCode::OK, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_is_revisited_a_turn_is_only_its_age() {
+    let (net, set) = (Net::new(), set(["a", "b"]));
+    let attempts = tried(&set, 0);
+    let now = Instant::now().into_std();
+    attempts.keep_turn(Turn::since(now).back_from(now + HOLD));
+    let layer = layer(&set).next_upstream(NextUpstream::default());
+    let before = Instant::now();
+    let answer = layer.layer(net.clone()).oneshot(again(&attempts)).await;
+    assert_eq!((status(answer), before.elapsed()), (StatusCode::OK, Duration::ZERO));
+    assert_eq!((net.calls("a"), net.calls("b")), (0, 1));
+}
