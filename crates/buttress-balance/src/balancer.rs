@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, Cache};
 
 use crate::{
     Ask, EndpointSet, Health, LearnedLimit, Lease, Moment, Observation, Pick, Unavailable,
-    health::Span, table::Table,
+    health::Span, observe::Watch, table::Table,
 };
 
 /// A copy of the table that costs one load to keep.
@@ -56,6 +56,7 @@ pub(crate) struct Core<P: Pick> {
     pub(crate) learned: Option<LearnedLimit>,
     pub(crate) table: Arc<Tables<P>>,
     pub(crate) rebuilding: Mutex<()>,
+    pub(crate) watch: Option<Watch>,
 }
 
 impl<P: Pick> Clone for Balancer<P> {
@@ -94,11 +95,21 @@ impl<P: Pick> Balancer<P> {
         health: Health,
         learned: Option<LearnedLimit>,
     ) -> Self {
+        Self::watched(set, policy, health, learned, None)
+    }
+
+    pub(crate) fn watched(
+        set: EndpointSet,
+        policy: P,
+        health: Health,
+        learned: Option<LearnedLimit>,
+        watch: Option<Watch>,
+    ) -> Self {
         let span = health.span();
         let table = Arc::new(ArcSwap::from_pointee(Table::outdated()));
         let cache = Cache::new(Arc::clone(&table));
         let rebuilding = Mutex::new(());
-        let core = Core { set, policy, health, span, learned, table, rebuilding };
+        let core = Core { set, policy, health, span, learned, table, rebuilding, watch };
         Self { core: Arc::new(core), cache, seed: fastrand::u64(..) }
     }
 
@@ -144,7 +155,7 @@ impl<P: Pick> Balancer<P> {
     /// the first word counts, save that a call which began well may still turn out to have
     /// [failed](crate::Verdict::Failure).
     pub fn observe(&self, lease: &mut Lease, observation: &Observation, now: Moment) {
-        let _ = self.core.observe(lease, observation, now);
+        self.core.observe(lease, observation, now);
     }
 
     pub(crate) const fn core(&self) -> &Arc<Core<P>> {

@@ -12,9 +12,7 @@ use buttress_core::BoxError;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::{
-    Lease, Observation, Pick, Verdict, balancer::Core, judge::failed_in_trailers, observe::Change,
-};
+use crate::{Lease, Observation, Pick, Verdict, balancer::Core, judge::failed_in_trailers};
 
 /// A lease with what judges it. Dropped before anything was told, it says nothing about the
 /// endpoint, save that the caller may have waited too long.
@@ -37,27 +35,29 @@ impl<P: Pick> Held<P> {
 
     /// Waits with a good word until the body has ended without a bad one, or is dropped; what is bad
     /// already is told at once.
-    pub(crate) fn judge_at_end(&mut self, head: Observation) -> Option<Change> {
+    pub(crate) fn judge_at_end(&mut self, head: Observation) {
         if head.verdict == Verdict::Success {
             self.head = Some(head);
-            return None;
+        } else {
+            self.observe(&head);
         }
+    }
+
+    fn observe(&mut self, observation: &Observation) {
         let now = self.core.set().now();
-        self.core.observe(&mut self.lease, &head, now)
+        self.core.observe(&mut self.lease, observation, now);
     }
 
     fn fail(&mut self) {
         self.head = None;
-        let now = self.core.set().now();
-        let _ = self.core.observe(&mut self.lease, &Observation::new(Verdict::Failure), now);
+        self.observe(&Observation::new(Verdict::Failure));
     }
 }
 
 impl<P: Pick> Drop for Held<P> {
     fn drop(&mut self) {
         if let Some(head) = self.head.take() {
-            let now = self.core.set().now();
-            let _ = self.core.observe(&mut self.lease, &head, now);
+            self.observe(&head);
         } else if let Some(limit) = self.cancel_after
             && self.lease.is_unjudged()
             && self.core.set().now().since(self.lease.started()) >= limit

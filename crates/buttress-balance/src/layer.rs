@@ -15,6 +15,7 @@ use crate::{
     Observer, Panic, Pick, Rewrite, SharedClient,
     failover::{CloneBodies, Once},
     judge::Judge,
+    observe::watch,
     target::{PerEndpoint, Target},
     wait::Queue,
 };
@@ -252,10 +253,10 @@ impl<P: Pick, T, O, M> BalanceLayer<P, T, O, M> {
 
     /// Who is told what happens. Default: nobody.
     pub fn observer<O2: Observer>(self, observer: O2) -> BalanceLayer<P, T, O2, M> {
-        let Self { set, policy, health, learned, target, settings, balancer } = self;
+        let Self { set, policy, health, learned, target, settings, .. } = self;
         let Settings { bodies, rules, .. } = settings;
         let settings = Settings { observer, bodies, rules };
-        BalanceLayer { set, policy, health, learned, target, settings, balancer }
+        BalanceLayer { set, policy, health, learned, target, settings, balancer: Arc::default() }
     }
 
     /// Judges by `grpc-status`, in headers and trailers, where a response has one.
@@ -320,7 +321,7 @@ impl<S, P, T, O, M> Layer<S> for BalanceLayer<P, T, O, M>
 where
     P: Pick + Clone,
     T: Target<S> + Clone,
-    O: Clone,
+    O: Observer + Send + Sync + 'static,
     M: Clone,
 {
     type Service = Balance<T::Link, P, O, M>;
@@ -328,7 +329,8 @@ where
     fn layer(&self, inner: S) -> Self::Service {
         let balancer = self.balancer.get_or_init(|| {
             let (set, policy) = (self.set.clone(), self.policy.clone());
-            Balancer::with_limit(set, policy, self.health.clone(), self.learned)
+            let watch = watch(self.settings.observer.clone());
+            Balancer::watched(set, policy, self.health.clone(), self.learned, Some(watch))
         });
         let mut settings = self.settings.clone();
         settings.rules.heed_hints = self.health.max_hold.is_some();

@@ -91,7 +91,8 @@
 //! for one attempt, so that an endpoint which does not answer is found out:
 //! `Retry -> RateLimit -> Balance -> AttemptTimeout -> client`. A time limit outside shows up as a
 //! call that was dropped: see [`BalanceLayer::cancel_after`]. Attempts are counted together with a
-//! retry outside ([`Attempts`](buttress_core::Attempts)).
+//! retry outside ([`Attempts`](buttress_core::Attempts)), and what it sends again waits in line in the
+//! [turn](buttress_core::Turn) that the call has kept.
 //!
 //! The service is always ready. It asks the inner service, or that of the chosen endpoint, once it
 //! knows where the call goes, and holds no readiness of others.

@@ -16,7 +16,6 @@ use crate::{
     body::Held,
     call::{Call, Place, Step, copy},
     failover::Bodies,
-    observe::Change,
     wait::Wait,
 };
 
@@ -67,22 +66,17 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         // The status of a gRPC call may still come, in the trailers.
         let open = |response: &Response<RB>| !response.body().is_end_stream();
         let asked = observation.hold.or(observation.spare);
-        let change = if rules.judge.grpc && result.as_ref().is_ok_and(open) {
-            held.judge_at_end(observation)
+        if rules.judge.grpc && result.as_ref().is_ok_and(open) {
+            held.judge_at_end(observation);
         } else {
-            self.core.observe(&mut held.lease, &observation, now)
-        };
+            self.core.observe(&mut held.lease, &observation, now);
+        }
         let next = if rules.next.goes_on(outcome, status, self.repeatable) {
             self.next(&held.lease, now, unsent, asked)
         } else {
             Next::Nowhere
         };
         let endpoint = held.lease.endpoint();
-        match change {
-            Some(Change::Ejected(time)) => self.settings.observer.ejected(endpoint, time),
-            Some(Change::Readmitted) => self.settings.observer.readmitted(endpoint),
-            None => {}
-        }
         let goes_on = !matches!(next, Next::Nowhere);
         let answered = Answered::new(endpoint, self.attempt, outcome, latency);
         self.settings.observer.answered(&Answered { next: goes_on, ..answered });

@@ -3,7 +3,7 @@
 use std::{sync::PoisonError, time::Duration};
 
 use crate::{
-    Event, Lease, Moment, Observation, Pick, Verdict,
+    Endpoint, Event, Lease, Moment, Observation, Observer, Pick, Verdict,
     balancer::Core,
     health::{Failed, Succeeded},
     lease::Judged,
@@ -16,13 +16,27 @@ pub(crate) enum Change {
     Readmitted,
 }
 
+/// Is told of every change, whatever it came from: an answer, the end of its body, a call that was
+/// dropped.
+pub(crate) type Watch = Box<dyn Fn(&Endpoint, Change) + Send + Sync>;
+
+/// Tells an observer.
+pub(crate) fn watch<O: Observer + Send + Sync + 'static>(observer: O) -> Watch {
+    Box::new(move |endpoint, change| match change {
+        Change::Ejected(time) => observer.ejected(endpoint, time),
+        Change::Readmitted => observer.readmitted(endpoint),
+    })
+}
+
 impl<P: Pick> Core<P> {
-    pub(crate) fn observe(
-        &self,
-        lease: &mut Lease,
-        observation: &Observation,
-        now: Moment,
-    ) -> Option<Change> {
+    pub(crate) fn observe(&self, lease: &mut Lease, observation: &Observation, now: Moment) {
+        let change = self.judge(lease, observation, now);
+        if let (Some(change), Some(watch)) = (change, &self.watch) {
+            watch(lease.endpoint(), change);
+        }
+    }
+
+    fn judge(&self, lease: &mut Lease, observation: &Observation, now: Moment) -> Option<Change> {
         let late = match (lease.judged, observation.verdict) {
             (Judged::Good, Verdict::Failure) => true,
             (_, Verdict::Neutral) | (Judged::Finally | Judged::Good, _) => return None,

@@ -17,10 +17,11 @@ pub trait Observer: Clone {
     /// The head of an answer came, or an error.
     fn answered(&self, _event: &Answered<'_>) {}
 
-    /// The answer put its endpoint out of use.
+    /// A call put its endpoint out of use: by its answer, its body or its trailers, or because it was
+    /// dropped after [too long](crate::BalanceLayer::cancel_after).
     fn ejected(&self, _endpoint: &Endpoint, _time: Duration) {}
 
-    /// The answer put its endpoint back into use.
+    /// A call put its endpoint back into use.
     fn readmitted(&self, _endpoint: &Endpoint) {}
 
     /// A call waits in line for an endpoint.

@@ -12,9 +12,9 @@ use std::{
 
 use buttress_balance::{BalanceLayer, EndpointSet, Health, LeastRequest, State};
 use bytes::Bytes;
-use common::{Body, Net, endpoint, get, in_flight, pass, set};
-use http::{HeaderMap, Method, Response};
-use http_body_util::{BodyExt, Either, channel::Channel};
+use common::{Net, endpoint, get, in_flight, pass, set, streamed};
+use http::{HeaderMap, Method};
+use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt};
 
 type Client = <BalanceLayer<LeastRequest> as Layer<Net>>::Service;
@@ -24,12 +24,6 @@ fn client(set: &EndpointSet, net: &Net) -> Client {
         .least_request()
         .health(Health::new().max_fails(0))
         .layer(net.clone())
-}
-
-/// A response whose body the test feeds.
-fn streamed() -> (Response<Body>, http_body_util::channel::Sender<Bytes, io::Error>) {
-    let (send, body) = Channel::new(8);
-    (Response::new(Either::Right(body)), send)
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,7 +17,10 @@ use buttress_balance::{Endpoint, EndpointSet};
 use buttress_core::BoxError;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::{Either, Full, channel::Channel};
+use http_body_util::{
+    Either, Full,
+    channel::{Channel, Sender},
+};
 use tower::Service;
 
 /// A response body: in memory, or fed by the test.
@@ -119,6 +122,12 @@ pub(crate) fn plain(status: u16) -> Response<Body> {
     let mut response = Response::new(Either::Left(Full::default()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response
+}
+
+/// A response whose body is fed, or broken, by the sender.
+pub(crate) fn streamed() -> (Response<Body>, Sender<Bytes, io::Error>) {
+    let (send, body) = Channel::new(8);
+    (Response::new(Either::Right(body)), send)
 }
 
 pub(crate) fn endpoint(host: &str) -> Endpoint {
