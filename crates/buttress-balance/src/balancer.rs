@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, Cache};
 
 use crate::{
     Ask, EndpointSet, Health, LearnedLimit, Lease, Moment, Observation, Pick, Unavailable,
-    health::Span, observe::Watch, table::Table,
+    choose::Choice, health::Span, observe::Watch, table::Table,
 };
 
 /// A copy of the table that costs one load to keep.
@@ -142,12 +142,13 @@ impl<P: Pick> Balancer<P> {
         let pulse = core.set.pulse();
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let table = self.cache.load();
+        let seed = self.seed;
         if table.version == pulse.version() && !pulse.is_due(now) {
-            return core.choose(table, ask, self.seed, now);
+            return Choice { core, table, ask, seed, now }.make();
         }
         match core.catch_up(ask, now) {
             Some(probe) => Ok(probe),
-            None => core.choose(self.cache.load(), ask, self.seed, now),
+            None => Choice { core, table: self.cache.load(), ask, seed, now }.make(),
         }
     }
 

@@ -114,6 +114,7 @@ mod ask;
 mod balancer;
 mod body;
 mod call;
+mod care;
 mod choose;
 mod clock;
 mod endpoint;

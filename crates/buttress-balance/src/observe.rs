@@ -30,16 +30,9 @@ pub(crate) fn watch<O: Observer + Send + Sync + 'static>(observer: O) -> Watch {
 
 impl<P: Pick> Core<P> {
     pub(crate) fn observe(&self, lease: &mut Lease, observation: &Observation, now: Moment) {
-        let change = self.judge(lease, observation, now);
-        if let (Some(change), Some(watch)) = (change, &self.watch) {
-            watch(lease.endpoint(), change);
-        }
-    }
-
-    fn judge(&self, lease: &mut Lease, observation: &Observation, now: Moment) -> Option<Change> {
         let late = match (lease.judged, observation.verdict) {
             (Judged::Good, Verdict::Failure) => true,
-            (_, Verdict::Neutral) | (Judged::Finally | Judged::Good, _) => return None,
+            (_, Verdict::Neutral) | (Judged::Finally | Judged::Good, _) => return,
             (Judged::Nothing, _) => false,
         };
         let good = observation.verdict == Verdict::Success;
@@ -70,7 +63,13 @@ impl<P: Pick> Core<P> {
             Verdict::Failure => self.failed(lease, now),
             // It was there to say so.
             Verdict::Soft if lease.is_probe() => self.succeeded(lease, now),
-            Verdict::Soft | Verdict::Neutral => None,
+            Verdict::Soft | Verdict::Neutral => {}
+        }
+    }
+
+    fn tell(&self, lease: &Lease, change: Change) {
+        if let Some(watch) = &self.watch {
+            watch(lease.endpoint(), change);
         }
     }
 
@@ -91,7 +90,7 @@ impl<P: Pick> Core<P> {
         }
     }
 
-    fn succeeded(&self, lease: &Lease, now: Moment) -> Option<Change> {
+    fn succeeded(&self, lease: &Lease, now: Moment) {
         let node = lease.candidate().node();
         let millis = now.as_millis();
         let changed = if self.health.exact {
@@ -100,50 +99,56 @@ impl<P: Pick> Core<P> {
             node.health().succeed(lease.epoch, millis)
         };
         match changed {
-            Succeeded::Unchanged => None,
-            Succeeded::Due => {
-                node.pulse().due_at(0);
-                None
-            }
-            Succeeded::Readmitted => {
-                node.start_slowly(now);
-                node.window().clear();
-                node.pulse().changed();
-                tracing::info!(endpoint = %node.endpoint, "in use again");
-                node.pulse().tell(|| Event::Readmitted { id: node.id });
-                Some(Change::Readmitted)
-            }
+            Succeeded::Unchanged => {}
+            Succeeded::Due => node.pulse().due_at(0),
+            Succeeded::Readmitted => self.readmitted(lease, now),
         }
     }
 
-    fn failed(&self, lease: &Lease, now: Moment) -> Option<Change> {
+    #[cold]
+    fn readmitted(&self, lease: &Lease, now: Moment) {
+        let node = lease.candidate().node();
+        node.start_slowly(now);
+        node.window().clear();
+        node.pulse().changed();
+        tracing::info!(endpoint = %node.endpoint, "in use again");
+        node.pulse().tell(|| Event::Readmitted { id: node.id });
+        self.tell(lease, Change::Readmitted);
+    }
+
+    #[cold]
+    fn failed(&self, lease: &Lease, now: Moment) {
         // What another balancer of the same set has ejected stays so until a call to it succeeds.
         if self.health.max_fails == 0 && !lease.is_probe() {
-            return None;
+            return;
         }
         let node = lease.candidate().node();
-        let left = if self.health.exact {
-            self.failed_exactly(lease, now)?
+        let ejected = if self.health.exact {
+            self.failed_exactly(lease, now)
         } else {
-            let run = match node.health().fail(lease.epoch) {
-                Failed::Stale => return None,
-                Failed::Probe => u64::MAX,
-                Failed::Run(run) => run,
-            };
-            let fleet = self.failures_elsewhere(lease, now);
-            let ejects = run >= self.health.run_that_ejects(fleet)
-                || self.health.ratio_ejects(node.window().counts(now, &self.span), fleet);
-            if !ejects {
-                return None;
-            }
-            self.eject(lease, run == u64::MAX, now)?
+            self.failed_again(lease, now)
         };
+        let Some(left) = ejected else { return };
         node.pulse().due_at(now.as_millis().saturating_add(left));
         node.pulse().changed();
         let time = Duration::from_millis(left);
         tracing::warn!(endpoint = %node.endpoint, ?time, "ejected");
         node.pulse().tell(|| Event::Ejected { id: node.id, time });
-        Some(Change::Ejected(time))
+        self.tell(lease, Change::Ejected(time));
+    }
+
+    /// For how many milliseconds the endpoint is left out, if this failure was one too many.
+    fn failed_again(&self, lease: &Lease, now: Moment) -> Option<u64> {
+        let node = lease.candidate().node();
+        let run = match node.health().fail(lease.epoch) {
+            Failed::Stale => return None,
+            Failed::Probe => u64::MAX,
+            Failed::Run(run) => run,
+        };
+        let fleet = self.failures_elsewhere(lease, now);
+        let ejects = run >= self.health.run_that_ejects(fleet)
+            || self.health.ratio_ejects(node.window().counts(now, &self.span), fleet);
+        if ejects { self.eject(lease, run == u64::MAX, now) } else { None }
     }
 
     /// Whether there is nowhere else to go.
