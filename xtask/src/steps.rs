@@ -21,6 +21,9 @@ pub(crate) enum Step {
     Doc,
     /// Each published crate compiles by itself in every feature combination.
     Features,
+    /// The workspaces of the benchmarks beside other projects and of the fuzz targets compile, and
+    /// clippy has no complaint there either.
+    Apart,
     /// Licences, sources and duplicates are as deny.toml has them.
     Deny,
     /// All tests pass, the exhaustive ones too: `cargo xtask test`.
@@ -97,11 +100,31 @@ impl Step {
                     .env("RUSTDOCFLAGS", "-D warnings"),
             )?,
             Self::Features => features::check(workspace)?,
+            Self::Apart => return apart(workspace),
             Self::Deny => return deny(workspace),
             Self::Test => suite::run(workspace)?,
         }
         Ok(Outcome::Passed)
     }
+}
+
+fn apart(workspace: &Workspace) -> anyhow::Result<Outcome> {
+    let clippy = |apart: Option<Workspace>| -> anyhow::Result<()> {
+        let Some(apart) = apart else { return Ok(()) };
+        run_command(
+            cargo(&apart)
+                .args(["clippy", "--locked", "--workspace", "--all-targets"])
+                .args(["--", "-D", "warnings"]),
+        )
+    };
+    clippy(workspace.peers()?)?;
+    if program("c++").is_none() {
+        let reason = "the fuzz targets need a C++ compiler, for libFuzzer";
+        println!("skipped: {reason}");
+        return Ok(Outcome::Skipped(reason));
+    }
+    clippy(workspace.fuzz()?)?;
+    Ok(Outcome::Passed)
 }
 
 /// Advisories are left out: they need a database from the network, and a new one must not turn

@@ -20,10 +20,20 @@ impl Workspace {
         Ok(Self { metadata })
     }
 
-    /// The workspace of the benchmarks beside other projects, which has a lockfile of its own; `None`
-    /// while it has no member.
+    /// The workspace of the benchmarks beside other projects.
     pub(crate) fn peers(&self) -> anyhow::Result<Option<Self>> {
-        let folder = self.root().join("bench");
+        self.apart("bench")
+    }
+
+    /// The workspace of the fuzz targets.
+    pub(crate) fn fuzz(&self) -> anyhow::Result<Option<Self>> {
+        self.apart("fuzz")
+    }
+
+    /// The workspace in a folder of this one that has a lockfile of its own; `None` while it has no
+    /// member.
+    fn apart(&self, folder: &str) -> anyhow::Result<Option<Self>> {
+        let folder = self.root().join(folder);
         let has_member = |entry: &DirEntry| entry.path().join("Cargo.toml").is_file();
         let Ok(mut entries) = folder.read_dir() else { return Ok(None) };
         if !entries.any(|entry| entry.is_ok_and(|entry| has_member(&entry))) {
