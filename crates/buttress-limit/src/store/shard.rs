@@ -5,8 +5,9 @@ use std::{sync::Arc, task::Waker};
 use crate::{
     cost::{Cost, Sum},
     key::Key,
-    limiter::{Ask, Denied, DeniedKind, Snapshot, Tier},
+    limiter::{Ask, Denied, DeniedKind, Tier},
     policy::Policy,
+    snapshot::Snapshot,
     store::{
         asked::{Entered, Placed, Room, Spot, Turn, Waiting},
         judge::{Standings, due, interval, is_too_large, slack, snapshot, spent, take},
@@ -55,6 +56,26 @@ impl Shard {
             Straight::Fits(_) => Ok(()),
             Straight::Spent(number) => Err(self.spent(number, ask, now)),
             Straight::No => self.weigh(ask, spread, now).map(drop),
+        }
+    }
+
+    /// The same, and says what is left.
+    pub(crate) fn pass_and_peek(
+        &mut self,
+        ask: &Ask,
+        spread: u64,
+        now: u64,
+    ) -> Result<Snapshot, Denied> {
+        match self.straight(ask, spread, now) {
+            Straight::Fits(number) => {
+                let tats = &*self.table.own(number).tats;
+                Ok(snapshot(&self.tiers[ask.tier.index()], tats, now, ask))
+            }
+            Straight::Spent(number) => Err(self.spent(number, ask, now)),
+            Straight::No => {
+                self.weigh(ask, spread, now)?;
+                Ok(self.peek(ask, spread, now))
+            }
         }
     }
 
