@@ -12,9 +12,10 @@ use crate::{
     clock::seconds,
     fields,
     head::Head,
-    limiter::{Denied, DeniedKind, Snapshot, Standing},
+    limiter::{Denied, DeniedKind},
     prepared::{self, PreparedAnswer, Question},
     problem,
+    snapshot::{Snapshot, Standing},
 };
 
 /// The body of an answer: some text, or a body as the inner service has them.

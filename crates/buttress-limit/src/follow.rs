@@ -9,25 +9,31 @@ use crate::{
     answer::{Answer, Respond},
     body::{Reader, ResponseBody},
     cost::Cost,
-    fields,
+    fields::{self, Left},
     head::Head,
     layer::Settings,
     limiter::{Ask, Denied, Limiter, Ticket},
     observer::Observer,
     prepared::PreparedAnswer,
     settle::{Bill, Settlement},
+    snapshot::Snapshot,
 };
 
 impl<R, O: Observer> Settings<R, O> {
-    /// The answer to a request that is denied; `None` if that is not enforced.
+    /// The answer to a request that is denied; `denied` if that is not enforced.
     #[cold]
-    pub(crate) fn refuse<B>(&self, ask: &Ask, denied: Denied, head: &Head<'_>) -> Option<Refusal<B>>
+    pub(crate) fn refuse<B>(
+        &self,
+        ask: &Ask,
+        denied: Denied,
+        head: &Head<'_>,
+    ) -> Result<Refusal<B>, Denied>
     where
         R: Respond<B>,
     {
         let enforced = self.rules.enforces();
         self.observer.denied(ask.key, &denied, enforced);
-        enforced.then(|| self.answer(denied, head))
+        if enforced { Ok(self.answer(denied, head)) } else { Err(denied) }
     }
 
     pub(crate) fn answer<B>(&self, denied: Denied, head: &Head<'_>) -> Refusal<B>
@@ -67,37 +73,82 @@ impl<B> Refusal<B> {
     }
 }
 
+/// A request that is let through, and with what.
+pub(crate) struct Passed {
+    ask: Ask,
+    ticket: Option<Ticket>,
+    left: Option<Snapshot>,
+}
+
+impl Passed {
+    /// It stays at what it is charged.
+    pub(crate) const fn kept(ask: Ask, left: Option<Snapshot>) -> Self {
+        Self { ask, ticket: None, left }
+    }
+
+    pub(crate) const fn charged(ticket: Ticket, left: Option<Snapshot>) -> Self {
+        Self { ask: *ticket.ask(), ticket: Some(ticket), left }
+    }
+
+    /// It was denied, and is let through all the same.
+    pub(crate) fn denied(ask: Ask, denied: Denied) -> Self {
+        Self { ask, ticket: None, left: denied.into_snapshot() }
+    }
+}
+
 /// What is left to be done about a request that was let through.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lies in a box, for the sake of all other requests"
+)]
+pub(crate) enum After<L, R, O> {
+    /// Its answer says what its one window had left.
+    Say(Left),
+    /// Whatever else there is.
+    Do(Follow<L, R, O>),
+}
+
+/// What is to be done with the answer.
 pub(crate) struct Follow<L, R, O> {
     limiter: L,
     settings: Arc<Settings<R, O>>,
     ask: Ask,
     due: Due,
+    left: Option<Snapshot>,
 }
 
 enum Due {
-    /// The request was not charged.
+    /// The request was not charged, or stays at what it was.
     Nothing,
     Ticket(Ticket),
     Bill(Bill),
 }
 
-impl<L, R, O> Follow<L, R, O>
+impl<L, R, O> After<L, R, O>
 where
     L: Limiter + Send + Sync + 'static,
     O: Observer + Send + Sync + 'static,
 {
-    /// `None` if nothing is left to be done.
+    /// `None` if nothing is.
     #[inline]
-    pub(crate) fn up<B>(
+    pub(crate) fn of<B>(
+        passed: Passed,
         limiter: &L,
         settings: &Arc<Settings<R, O>>,
-        ask: Ask,
-        ticket: Option<Ticket>,
         request: &mut Request<B>,
     ) -> Option<Box<Self>> {
-        if !settings.rules.follows_up() {
+        let (Passed { ask, ticket, mut left }, rules) = (passed, &settings.rules);
+        if !rules.follows_up() {
             return None;
+        }
+        if !rules.fields {
+            left = None;
+        }
+        if !rules.acts() && !rules.legacy {
+            left = match Left::of(left?) {
+                Ok(left) => return Some(Box::new(Self::Say(left))),
+                Err(several) => Some(several),
+            };
         }
         let (limiter, settings) = (limiter.clone(), Arc::clone(settings));
         let due = match ticket {
@@ -109,7 +160,7 @@ where
             }
             Some(ticket) => Due::Ticket(ticket),
         };
-        Some(Box::new(Self { limiter, settings, ask, due }))
+        Some(Box::new(Self::Do(Follow { limiter, settings, ask, due, left })))
     }
 
     /// What `poll` of the future returns.
@@ -117,13 +168,25 @@ where
     #[expect(clippy::boxed_local, reason = "it lies in a box; unpacked out of the common path")]
     pub(crate) fn answered<B: Body, E>(
         self: Box<Self>,
-        response: Response<B>,
+        mut response: Response<B>,
     ) -> Poll<Result<Response<ResponseBody<B>>, E>> {
-        Poll::Ready(Ok((*self).follow(response)))
+        Poll::Ready(Ok(match *self {
+            Self::Say(left) => {
+                left.say(response.headers_mut());
+                response.map(ResponseBody::plain)
+            }
+            Self::Do(follow) => follow.follow(response),
+        }))
     }
+}
 
+impl<L, R, O> Follow<L, R, O>
+where
+    L: Limiter + Send + Sync + 'static,
+    O: Observer + Send + Sync + 'static,
+{
     fn follow<B: Body>(self, mut response: Response<B>) -> Response<ResponseBody<B>> {
-        let Self { limiter, settings, ask, due } = self;
+        let Self { limiter, settings, ask, due, left } = self;
         let rules = &settings.rules;
         if let Some(learn) = &rules.learn {
             learn.lessons(&response, |lesson| {
@@ -131,12 +194,10 @@ where
                 settings.observer.learned(ask.key, lesson);
             });
         }
-        if rules.fields
-            && let Some(snapshot) = limiter.peek(&ask)
-        {
-            fields::of_admission(response.headers_mut(), &snapshot);
+        if let Some(left) = left {
+            fields::of_admission(response.headers_mut(), &left);
             if rules.legacy {
-                fields::legacy(response.headers_mut(), &snapshot);
+                fields::legacy(response.headers_mut(), &left);
             }
         }
         if let Due::Bill(bill) = &due {

@@ -19,11 +19,12 @@ use tower_service::Service;
 use crate::{
     answer::Respond,
     body::ResponseBody,
-    follow::{Charge, Follow, Refusal},
+    follow::{After, Charge, Passed, Refusal},
     head::Head,
     layer::Settings,
     limiter::{Ask, Denied, Limiter},
     observer::Observer,
+    snapshot::Snapshot,
 };
 
 pin_project! {
@@ -46,7 +47,7 @@ pin_project! {
         // The request waits for the quota, and then for the inner service.
         Held { held: Pin<Box<Held<S, B, L, R, O>>> },
         // The inner service was called.
-        Called { #[pin] future: F, follow: Option<Box<Follow<L, R, O>>> },
+        Called { #[pin] future: F, after: Option<Box<After<L, R, O>>> },
     }
 }
 
@@ -56,8 +57,8 @@ impl<S, B, RB, L: Limiter, R, O, F> ResponseFuture<S, B, RB, L, R, O, F> {
         Self { state: State::Answered { refusal: Some(refusal) } }
     }
 
-    pub(crate) const fn called(future: F, follow: Option<Box<Follow<L, R, O>>>) -> Self {
-        Self { state: State::Called { future, follow } }
+    pub(crate) const fn called(future: F, after: Option<Box<After<L, R, O>>>) -> Self {
+        Self { state: State::Called { future, after } }
     }
 
     pub(crate) fn held(held: Held<S, B, L, R, O>) -> Self {
@@ -79,11 +80,11 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.as_mut().project().state.project() {
             // Called: done
-            StateProj::Called { future, follow } => {
+            StateProj::Called { future, after } => {
                 let response = ready!(future.poll(cx))?;
-                match follow.take() {
+                match after.take() {
                     None => Poll::Ready(Ok(response.map(ResponseBody::plain))),
-                    Some(follow) => follow.answered(response),
+                    Some(after) => after.answered(response),
                 }
             }
             _ => self.poll_before(cx),
@@ -114,7 +115,7 @@ where
             }
             // Held => Called | Answered
             StateProj::Held { held } => match ready!(held.as_mut().poll(cx))? {
-                Sent::Away(future, follow) => State::Called { future, follow },
+                Sent::Away(future, after) => State::Called { future, after },
                 Sent::Refused(refusal) => State::Answered { refusal: Some(refusal) },
             },
             StateProj::Called { .. } => return self.poll(cx),
@@ -133,6 +134,8 @@ pin_project! {
         enforced: bool,
         since: Option<Instant>,
         charge: Charge<L>,
+        // What the quota had left when that was decided.
+        left: Option<Snapshot>,
         request: Option<Request<B>>,
         settings: Arc<Settings<R, O>>,
         service: S,
@@ -159,7 +162,8 @@ impl<S, B, L: Limiter, R, O: Observer> Held<S, B, L, R, O> {
             limiter.acquire(ask, wait.filter(|_| enforced))
         });
         let (charge, request) = (Charge::new(limiter), Some(request));
-        Self { acquire, ask, enforced, since: None, charge, request, settings, service }
+        let (since, left) = (None, None);
+        Self { acquire, ask, enforced, since, charge, left, request, settings, service }
     }
 
     /// Waits for the quota. `Some` if the request is refused.
@@ -181,12 +185,20 @@ impl<S, B, L: Limiter, R, O: Observer> Held<S, B, L, R, O> {
             Ok(ticket) => {
                 let waited = this.since.map_or(Duration::ZERO, |since| since.elapsed());
                 observer.admitted(ask.key, &ask.cost, waited);
+                if this.settings.rules.fields {
+                    *this.left = this.charge.limiter().peek(ask);
+                }
                 this.charge.set(ticket);
                 None
             }
             Err(denied) => {
                 observer.denied(ask.key, &denied, *this.enforced);
-                Some(denied).filter(|_| *this.enforced)
+                if *this.enforced {
+                    Some(denied)
+                } else {
+                    *this.left = denied.into_snapshot();
+                    None
+                }
             }
         })
     }
@@ -195,7 +207,7 @@ impl<S, B, L: Limiter, R, O: Observer> Held<S, B, L, R, O> {
     fn poll<RB>(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Sent<S::Future, Option<Box<Follow<L, R, O>>>, RB>, S::Error>>
+    ) -> Poll<Result<Sent<S::Future, Option<Box<After<L, R, O>>>, RB>, S::Error>>
     where
         S: Service<Request<B>, Response = Response<RB>>,
         L: Send + Sync + 'static,
@@ -210,11 +222,15 @@ impl<S, B, L: Limiter, R, O: Observer> Held<S, B, L, R, O> {
         }
         ready!(this.service.poll_ready(cx))?;
         let Some(mut request) = this.request.take() else { return Poll::Pending };
-        let follow = this.ask.and_then(|ask| {
-            let ticket = this.charge.take();
-            Follow::up(this.charge.limiter(), this.settings, ask, ticket, &mut request)
+        let after = this.ask.and_then(|ask| {
+            let left = this.left.take();
+            let passed = match this.charge.take() {
+                Some(ticket) => Passed::charged(ticket, left),
+                None => Passed::kept(ask, left),
+            };
+            After::of(passed, this.charge.limiter(), this.settings, &mut request)
         });
-        Poll::Ready(Ok(Sent::Away(this.service.call(request), follow)))
+        Poll::Ready(Ok(Sent::Away(this.service.call(request), after)))
     }
 }
 

@@ -221,7 +221,8 @@ impl<L, K, R, O> RateLimitLayer<L, K, R, O> {
 /// What is said about it.
 impl<L, K, R, O> RateLimitLayer<L, K, R, O> {
     /// Puts `RateLimit` and `RateLimit-Policy` on every answer, unless the inner service has put some
-    /// there. Default: only on those to requests that are refused.
+    /// there. They say what the quota had left when the request was admitted. Default: only on those to
+    /// requests that are refused.
     pub const fn headers(mut self) -> Self {
         self.settings.rules.fields = true;
         self

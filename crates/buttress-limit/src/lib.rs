@@ -153,6 +153,7 @@ mod quota;
 mod rules;
 mod service;
 mod settle;
+mod snapshot;
 mod store;
 pub mod throttle;
 
@@ -174,9 +175,7 @@ pub use self::{
     },
     layer::RateLimitLayer,
     learn::Learn,
-    limiter::{
-        Allowance, Ask, Denied, DeniedKind, Lesson, Limiter, Snapshot, Standing, Ticket, Tier, Wait,
-    },
+    limiter::{Allowance, Ask, Denied, DeniedKind, Lesson, Limiter, Ticket, Tier, Wait},
     local::Local,
     observer::Observer,
     policy::{IntoPolicy, Policy},
@@ -185,5 +184,6 @@ pub use self::{
     rules::MissingKey,
     service::RateLimit,
     settle::{Bill, Settle, Settlement, Watch},
+    snapshot::{Snapshot, Standing},
     throttle::{ThrottleLayer, Throttled, Throttling},
 };

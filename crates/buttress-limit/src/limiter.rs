@@ -3,9 +3,12 @@
 
 use std::{future::Future, time::Duration};
 
-use smallvec::SmallVec;
-
-use crate::{clock::nanos, cost::Cost, cost::Unit, key::Key, policy::Policy, store::Mark};
+use crate::{
+    cost::{Cost, Unit},
+    key::Key,
+    snapshot::Snapshot,
+    store::Mark,
+};
 
 /// Decides whether a request may pass. Clones decide together.
 ///
@@ -24,6 +27,13 @@ pub trait Limiter: Clone {
     /// charged: it needs no ticket.
     fn pass(&self, ask: &Ask) -> Option<Result<(), Denied>> {
         self.try_acquire(ask).map(|decided| decided.map(drop))
+    }
+
+    /// Decides as [`pass`](Self::pass) does, and says what an admission has left, if that is known. As
+    /// provided it does one after the other; [`Local`](crate::Local) does both at once, so that nobody
+    /// else takes anything in between.
+    fn pass_and_peek(&self, ask: &Ask) -> Option<Result<Option<Snapshot>, Denied>> {
+        self.pass(ask).map(|decided| decided.map(|()| self.peek(ask)))
     }
 
     /// Decides, and waits in line for as long as `wait` allows. Without `wait` it does whatever I/O
@@ -286,6 +296,10 @@ impl Denied {
     pub const fn snapshot(&self) -> Option<&Snapshot> {
         self.snapshot.as_ref()
     }
+
+    pub(crate) fn into_snapshot(self) -> Option<Snapshot> {
+        self.snapshot
+    }
 }
 
 impl std::fmt::Display for Denied {
@@ -295,81 +309,3 @@ impl std::fmt::Display for Denied {
 }
 
 impl std::error::Error for Denied {}
-
-/// What the windows of a key hold.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    policy: Policy,
-    standings: SmallVec<[Standing; 2]>,
-}
-
-/// What one window of a key holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    wait: u64,
-    full: u64,
-    remaining: u32,
-}
-
-impl Standing {
-    /// For limiters that implement the trait.
-    #[must_use]
-    pub fn new(remaining: u32, wait: Duration, full: Duration) -> Self {
-        Self { wait: nanos(wait), full: nanos(full), remaining }
-    }
-
-    #[inline]
-    pub(crate) const fn of_nanos(remaining: u32, wait: u64, full: u64) -> Self {
-        Self { wait, full, remaining }
-    }
-
-    /// How much is left.
-    #[must_use]
-    pub const fn remaining(&self) -> u32 {
-        self.remaining
-    }
-
-    /// When what was asked for fits; zero if it does.
-    #[must_use]
-    pub const fn wait(&self) -> Duration {
-        Duration::from_nanos(self.wait)
-    }
-
-    /// When the whole burst is back.
-    #[must_use]
-    pub const fn full(&self) -> Duration {
-        Duration::from_nanos(self.full)
-    }
-}
-
-impl Snapshot {
-    /// For limiters that implement the trait: one standing for each quota, in the same order.
-    #[must_use]
-    pub fn new(policy: Policy, standings: impl IntoIterator<Item = Standing>) -> Self {
-        Self { policy, standings: standings.into_iter().collect() }
-    }
-
-    #[inline]
-    pub(crate) fn of_one(policy: Policy, standing: Standing) -> Self {
-        let unused = Standing::of_nanos(0, 0, 0);
-        Self { policy, standings: SmallVec::from_buf_and_len([standing, unused], 1) }
-    }
-
-    /// The policy that holds for the key.
-    #[must_use]
-    pub const fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
-    /// One standing for each quota of the policy, in the same order.
-    #[must_use]
-    pub fn standings(&self) -> &[Standing] {
-        &self.standings
-    }
-
-    /// The names of the windows into which the request does not fit.
-    pub fn violated(&self) -> impl Iterator<Item = &str> {
-        let windows = self.policy.quotas().iter().zip(&self.standings);
-        windows.filter(|(_, standing)| !standing.wait().is_zero()).map(|(quota, _)| quota.name())
-    }
-}

@@ -17,8 +17,9 @@ use crate::{
     clock::Clock,
     cost::Cost,
     key::Key,
-    limiter::{Ask, Denied, Lesson, Limiter, Snapshot, Ticket, Tier, Wait},
+    limiter::{Ask, Denied, Lesson, Limiter, Ticket, Tier, Wait},
     policy::{IntoPolicy, Policy},
+    snapshot::Snapshot,
     store::{Room, Shard},
 };
 
@@ -261,6 +262,12 @@ impl Limiter for Local {
         let spread = self.shared.spread(ask.key);
         let now = self.shared.clock.now();
         Some(self.shared.shard(spread).pass(ask, spread, now))
+    }
+
+    fn pass_and_peek(&self, ask: &Ask) -> Option<Result<Option<Snapshot>, Denied>> {
+        let spread = self.shared.spread(ask.key);
+        let now = self.shared.clock.now();
+        Some(self.shared.shard(spread).pass_and_peek(ask, spread, now).map(Some))
     }
 
     fn acquire(&self, ask: Ask, wait: Option<Wait>) -> Acquire {

@@ -109,13 +109,13 @@ impl Rules {
     }
 
     /// Whether nothing is asked about a request but its key, and nothing is left to be done when its
-    /// answer is there.
+    /// answer is there, but to say what the quota has left.
     pub(crate) const fn are_plain(&self) -> bool {
         let refined = self.cost.is_some()
             || self.most.is_some()
             || self.tier.is_some()
             || self.spare.is_some();
-        self.exempt.is_none() && !refined && !self.follows_up()
+        self.exempt.is_none() && !refined && !self.acts()
     }
 
     /// How long this request may wait.
@@ -134,7 +134,12 @@ impl Rules {
 
     /// Whether anything is left to be done when the answer is there.
     pub(crate) const fn follows_up(&self) -> bool {
-        self.fields || self.learn.is_some() || self.charges_again()
+        self.fields || self.acts()
+    }
+
+    /// Whether more is left than to write headers.
+    pub(crate) const fn acts(&self) -> bool {
+        self.learn.is_some() || self.charges_again()
     }
 
     /// Whether what a request was charged may change later, for which its ticket is needed.

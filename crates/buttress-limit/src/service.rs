@@ -16,12 +16,12 @@ use crate::{
     answer::{Respond, keyless},
     body::ResponseBody,
     cost::Cost,
-    follow::{Follow, Refusal},
+    follow::{After, Passed, Refusal},
     future::{Held, ResponseFuture},
     head::Head,
     keys::RequestKey,
     layer::Settings,
-    limiter::{Ask, Denied, Limiter, Ticket},
+    limiter::{Ask, Denied, Limiter},
     observer::Observer,
     rules::Keyless,
 };
@@ -39,15 +39,18 @@ pub struct RateLimit<S, L, K, R, O> {
     /// Whether the inner service is asked to become ready only when a request is admitted.
     lazy: bool,
     /// Whether nothing is asked about a request but its key, and nothing is left to be done once it
-    /// is admitted.
+    /// is admitted, but to say what the quota has left.
     plain: bool,
+    /// Whether that is to be said.
+    says: bool,
 }
 
 impl<S, L: Limiter, K, R, O> RateLimit<S, L, K, R, O> {
     pub(crate) fn new(inner: S, limiter: L, key: Arc<K>, settings: Arc<Settings<R, O>>) -> Self {
         let lazy = settings.rules.wait.is_some() || !limiter.decides_at_once();
         let plain = !lazy && settings.rules.are_plain();
-        Self { inner, limiter, key, settings, lazy, plain }
+        let says = settings.rules.fields;
+        Self { inner, limiter, key, settings, lazy, plain, says }
     }
 
     /// The limiter that decides.
@@ -66,6 +69,7 @@ impl<S: Clone, L: Clone, K, R, O> Clone for RateLimit<S, L, K, R, O> {
             settings: Arc::clone(&self.settings),
             lazy: self.lazy,
             plain: self.plain,
+            says: self.says,
         }
     }
 }
@@ -105,6 +109,9 @@ where
         let key = if self.plain { self.key.at_hand(&Head::of(&request)) } else { None };
         let Some(key) = key else { return self.examine(request) };
         let ask = Ask::new(key, Cost::request());
+        if self.says {
+            return self.call_aloud(ask, request);
+        }
         match self.limiter.pass(&ask) {
             Some(Ok(())) => {
                 self.settings.observer.admitted(ask.key, &ask.cost, Duration::ZERO);
@@ -124,23 +131,11 @@ enum Verdict {
     /// The future goes on with it.
     Hold(Option<Ask>),
     /// It passes, and its answer is followed up.
-    Admitted(Ask, Option<Ticket>),
+    Passed(Passed),
     Denied(Ask, Denied),
 }
 
 impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
-    #[inline]
-    fn pass(&self, ask: Ask) -> Verdict {
-        match self.limiter.pass(&ask) {
-            Some(Ok(())) => {
-                self.settings.observer.admitted(ask.key, &ask.cost, Duration::ZERO);
-                Verdict::Pass
-            }
-            Some(Err(denied)) => Verdict::Denied(ask, denied),
-            None => Verdict::Hold(Some(ask)),
-        }
-    }
-
     /// The call of a request about which there is more to be asked than its key. It stands apart
     /// because what looks at a request by reference makes the compiler copy it.
     #[inline(never)]
@@ -177,22 +172,58 @@ impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
         };
         let mut ask = Ask::new(key, Cost::request());
         rules.refine(&mut ask, &head);
-        if self.lazy {
-            return Verdict::Hold(Some(ask));
-        }
-        if !rules.charges_again() {
-            return match self.pass(ask) {
-                Verdict::Pass if rules.follows_up() => Verdict::Admitted(ask, None),
-                verdict => verdict,
-            };
-        }
-        match self.limiter.try_acquire(&ask) {
-            Some(Ok(ticket)) => {
+        if self.lazy { Verdict::Hold(Some(ask)) } else { self.judge(ask) }
+    }
+
+    fn judge(&self, ask: Ask) -> Verdict {
+        let Some(decided) = self.decide(&ask) else { return Verdict::Hold(Some(ask)) };
+        match decided {
+            Ok(passed) => {
                 self.settings.observer.admitted(ask.key, &ask.cost, Duration::ZERO);
-                Verdict::Admitted(ask, Some(ticket))
+                if self.settings.rules.follows_up() {
+                    Verdict::Passed(passed)
+                } else {
+                    Verdict::Pass
+                }
             }
-            Some(Err(denied)) => Verdict::Denied(ask, denied),
-            None => Verdict::Hold(Some(ask)),
+            Err(denied) => Verdict::Denied(ask, denied),
+        }
+    }
+
+    /// Asks the limiter, no more than has to be known of an admission.
+    fn decide(&self, ask: &Ask) -> Option<Result<Passed, Denied>> {
+        let (rules, limiter) = (&self.settings.rules, &self.limiter);
+        Some(if rules.charges_again() {
+            let left = || if rules.fields { limiter.peek(ask) } else { None };
+            limiter.try_acquire(ask)?.map(|ticket| Passed::charged(ticket, left()))
+        } else if rules.fields {
+            limiter.pass_and_peek(ask)?.map(|left| Passed::kept(*ask, left))
+        } else {
+            limiter.pass(ask)?.map(|()| Passed::kept(*ask, None))
+        })
+    }
+
+    /// The call of a request about which nothing but its key is asked, and of which the answer is to
+    /// say what the quota has left.
+    #[inline(never)]
+    fn call_aloud<B, RB>(
+        &mut self,
+        ask: Ask,
+        request: Request<B>,
+    ) -> ResponseFuture<S, B, RB, L, R, O, S::Future>
+    where
+        S: Service<Request<B>, Response = Response<RB>> + Clone,
+        L: Send + Sync + 'static,
+        R: Respond<RB>,
+        O: Send + Sync + 'static,
+    {
+        match self.limiter.pass_and_peek(&ask) {
+            Some(Ok(left)) => {
+                self.settings.observer.admitted(ask.key, &ask.cost, Duration::ZERO);
+                self.let_through(Passed::kept(ask, left), request)
+            }
+            Some(Err(denied)) => self.turn_away(&ask, denied, request),
+            None => self.hold(request, Some(ask)),
         }
     }
 
@@ -202,6 +233,25 @@ impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
         &mut self,
         ask: &Ask,
         denied: Denied,
+        request: Request<B>,
+    ) -> ResponseFuture<S, B, RB, L, R, O, S::Future>
+    where
+        S: Service<Request<B>, Response = Response<RB>> + Clone,
+        L: Send + Sync + 'static,
+        R: Respond<RB>,
+        O: Send + Sync + 'static,
+    {
+        match self.settings.refuse(ask, denied, &Head::of(&request)) {
+            Ok(refusal) => ResponseFuture::answered(refusal),
+            Err(denied) => self.let_through(Passed::denied(*ask, denied), request),
+        }
+    }
+
+    /// Calls the inner service with a request whose answer is followed up.
+    #[inline]
+    fn let_through<B, RB>(
+        &mut self,
+        passed: Passed,
         mut request: Request<B>,
     ) -> ResponseFuture<S, B, RB, L, R, O, S::Future>
     where
@@ -210,11 +260,8 @@ impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
         R: Respond<RB>,
         O: Send + Sync + 'static,
     {
-        if let Some(refusal) = self.settings.refuse(ask, denied, &Head::of(&request)) {
-            return ResponseFuture::answered(refusal);
-        }
-        let follow = Follow::up(&self.limiter, &self.settings, *ask, None, &mut request);
-        ResponseFuture::called(self.inner.call(request), follow)
+        let after = After::of(passed, &self.limiter, &self.settings, &mut request);
+        ResponseFuture::called(self.inner.call(request), after)
     }
 
     /// What has a body of its own, so that the common path is a short one.
@@ -222,7 +269,7 @@ impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
     fn carry_out<B, RB>(
         &mut self,
         verdict: Verdict,
-        mut request: Request<B>,
+        request: Request<B>,
     ) -> ResponseFuture<S, B, RB, L, R, O, S::Future>
     where
         S: Service<Request<B>, Response = Response<RB>> + Clone,
@@ -230,21 +277,15 @@ impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
         R: Respond<RB>,
         O: Send + Sync + 'static,
     {
-        let follow = match verdict {
-            Verdict::Pass => None,
-            Verdict::Hold(ask) => return self.hold(request, ask),
+        match verdict {
+            Verdict::Pass => ResponseFuture::called(self.inner.call(request), None),
+            Verdict::Hold(ask) => self.hold(request, ask),
             Verdict::Keyless(status) => {
-                return ResponseFuture::answered(Refusal::made(keyless(
-                    status,
-                    &Head::of(&request),
-                )));
+                ResponseFuture::answered(Refusal::made(keyless(status, &Head::of(&request))))
             }
-            Verdict::Admitted(ask, ticket) => {
-                Follow::up(&self.limiter, &self.settings, ask, ticket, &mut request)
-            }
-            Verdict::Denied(ask, denied) => return self.turn_away(&ask, denied, request),
-        };
-        ResponseFuture::called(self.inner.call(request), follow)
+            Verdict::Passed(passed) => self.let_through(passed, request),
+            Verdict::Denied(ask, denied) => self.turn_away(&ask, denied, request),
+        }
     }
 }
 

@@ -50,6 +50,17 @@ fn call(layer: &RateLimitLayer<Local, Global>) -> (u64, u16) {
 }
 
 #[test]
+fn saying_what_is_left_costs_an_allocation_beside_the_headers_own() {
+    let limiter = Local::new(Quota::per_day(1_000).unwrap()).unwrap();
+    let layer = RateLimitLayer::inbound(limiter).key(Global::new()).headers();
+    let _ = call(&layer);
+    for _ in 0..100 {
+        // What is to be said, the text of it, and the two of a map of headers.
+        assert_eq!(call(&layer), (4, 200));
+    }
+}
+
+#[test]
 fn a_decision_allocates_nothing() {
     let limiter = Local::new(Quota::per_day(10).unwrap()).unwrap();
     assert_eq!(admitted(&limiter, one("a"), 1), 1);

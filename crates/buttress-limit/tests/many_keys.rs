@@ -6,9 +6,10 @@ mod common;
 
 use std::time::Duration;
 
-use buttress_limit::{Ask, Cost, Key, Limiter, Local, Quota};
+use buttress_limit::{Ask, Cost, Key, Lesson, Limiter, Local, Quota, Tier, Wait};
 use common::{admitted, one};
-use tokio::time::sleep;
+use futures_util::future::{join, join_all};
+use tokio::time::{Instant, sleep};
 
 fn number(number: u64) -> Ask {
     Ask::new(Key::hash(&number.to_le_bytes()), Cost::request())
@@ -90,4 +91,61 @@ async fn a_denied_request_leaves_nothing_behind() {
         assert!(limiter.try_acquire(&new).unwrap().is_err());
     }
     assert_eq!((limiter.keys(), limiter.memory()), (1, memory));
+}
+
+/// Lets a request of each of so many keys wait, and says after how many seconds it was admitted.
+async fn waits(limiter: &Local, keys: u64) -> Vec<u64> {
+    let start = Instant::now();
+    let line = (0..keys).map(|key| {
+        let acquire = limiter.acquire(number(key), Some(Wait::new(Duration::from_secs(3_600))));
+        async move {
+            assert!(acquire.await.is_ok());
+            start.elapsed().as_secs()
+        }
+    });
+    join_all(line).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_stays_with_its_key_while_others_come_and_are_forgotten() {
+    let quota = Quota::per_minute(60).unwrap().burst(1).unwrap();
+    let limiter = Local::new(quota).unwrap().max_keys(50_000).unwrap();
+    for key in (0..100).step_by(2) {
+        assert_eq!(admitted(&limiter, number(key), 1), 1);
+        let pause = Lesson::Pause(Duration::from_secs(50 + key));
+        limiter.learn(number(key + 1).key, Tier::FIRST, pause);
+    }
+    let others = async {
+        assert_eq!(limiter.waiting(), 100);
+        for key in 1_000..40_000 {
+            assert_eq!(admitted(&limiter, number(key), 1), 1);
+        }
+        let full = limiter.memory();
+        // They are forgotten again, and the tables get small.
+        for key in 50_000..80_000 {
+            if key % 1_000 == 0 {
+                sleep(Duration::from_secs(1)).await;
+            }
+            let _ = limiter.try_acquire(&number(key));
+        }
+        assert!(limiter.memory() < full / 2, "{} of {full}", limiter.memory());
+        assert_eq!(limiter.waiting(), 50, "those that are paused");
+    };
+    let (times, ()) = join(waits(&limiter, 100), others).await;
+    for (key, times) in (0..).step_by(2).zip(times.chunks(2)) {
+        assert_eq!(times, [1, 50 + key]);
+    }
+    assert_eq!(limiter.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_share_windows_wait_in_the_lines_of_these() {
+    let quota = Quota::per_minute(60).unwrap().burst(1).unwrap();
+    let limiter = Local::new(quota).unwrap().max_keys(1).unwrap().overflow(8).unwrap();
+    // It keeps the only place there is.
+    limiter.learn(one("first").key, Tier::FIRST, Lesson::Pause(Duration::from_secs(3_600)));
+    let last = waits(&limiter, 64).await.into_iter().max().unwrap();
+    // Eight windows, more or less evenly, of which none waits for another.
+    assert!((7..32).contains(&last), "{last} seconds");
+    assert_eq!((limiter.keys(), limiter.waiting()), (1, 0));
 }

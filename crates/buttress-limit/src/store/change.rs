@@ -10,9 +10,10 @@ use crate::{
     policy::Policy,
     store::{
         asked::Spot,
+        line::Line,
         lowered::{Lowered, says_less},
         shard::{Shard, convert},
-        table::Mark,
+        table::{Mark, Own},
     },
 };
 
@@ -38,13 +39,14 @@ impl Shard {
             match actual.checked_sub(charged) {
                 Some(0) => {}
                 Some(more) => {
-                    let tat = &mut table.entry(number).1[window];
+                    let tat = &mut table.own(number).tats[window];
                     *tat = meter.owe(*tat, now, more);
                 }
                 None => table.refund(number, window, meter.time(charged - actual), mark, now),
             }
         }
-        table.entry(number).0.line.as_ref()?.head()
+        let Own { entry, lines, .. } = table.own(number);
+        lines.of(entry)?.head()
     }
 
     /// Pauses or lowers a key. Returns whom to wake: all who wait, who may not want to any longer.
@@ -63,11 +65,10 @@ impl Shard {
             }
             (None, _) => self.make(key, spread, tier, now),
         };
-        let (policy, entry, tats) = self.at(spot, tier, now);
+        let (policy, Own { entry, tats, lines }) = self.at(spot, tier, now);
         match lesson {
             Lesson::Pause(pause) => {
-                let line = entry.line.get_or_insert_default();
-                line.hold_mut().pause(now, nanos(pause));
+                lines.make(entry).hold_mut().pause(now, nanos(pause));
             }
             Lesson::Remaining(unit, left) => {
                 let left = u32::try_from(left).unwrap_or(u32::MAX);
@@ -79,23 +80,22 @@ impl Shard {
             }
             Lesson::Limit(said) => return self.lower(spot, tier, &said, now),
         }
-        entry.line.as_ref().map_or_else(Vec::new, |line| line.all())
+        lines.of(entry).map_or_else(Vec::new, Line::all)
     }
 
     /// Takes in that an upstream allows a key less than its policy does.
     fn lower(&mut self, spot: Spot, tier: Tier, said: &Allowance, now: u64) -> Vec<Waker> {
         let base = self.tiers[self.tier(tier)].clone();
-        let (table, number) = self.table(spot);
-        let entry = table.entry(number).0;
-        let before = entry.lowered().unwrap_or(&base).clone();
-        let heard = match entry.line.as_mut().and_then(|line| line.lowered_mut().as_mut()) {
+        let Own { entry, lines, .. } = self.own(spot);
+        let before = lines.lowered(entry).unwrap_or(&base).clone();
+        let heard = match lines.of_mut(entry).and_then(|line| line.lowered_mut().as_mut()) {
             Some(lowered) => lowered.hear(said, &base, now) && lowered.renew(&base, now),
             None => {
                 let lowered = Lowered::new(said, &base, now, &self.places);
-                let entry = self.raw(spot).0;
+                let Own { entry, lines, .. } = self.own(spot);
                 let heard = lowered.is_some();
                 if heard {
-                    *entry.line.get_or_insert_default().lowered_mut() = lowered;
+                    *lines.make(entry).lowered_mut() = lowered;
                 }
                 heard
             }
@@ -104,30 +104,31 @@ impl Shard {
             return Vec::new();
         }
         self.hand_over(spot, &before, now);
-        self.raw(spot).0.line.as_ref().map_or_else(Vec::new, |line| line.all())
+        let Own { entry, lines, .. } = self.own(spot);
+        lines.of(entry).map_or_else(Vec::new, Line::all)
     }
 
     /// Puts a key under the policy of this tier, as far as it is not lowered at this moment.
     #[cold]
     pub(super) fn turn_over(&mut self, spot: Spot, tier: Tier, now: u64) {
         let base = self.tiers[tier.index()].clone();
-        let before = self.raw(spot).0.tier.index();
+        let before = self.own(spot).entry.tier.index();
         let before = &self.tiers[before].clone();
-        let entry = self.raw(spot).0;
-        let before = entry.lowered().unwrap_or(before).clone();
-        entry.renew(&base, now);
+        let Own { entry, lines, .. } = self.own(spot);
+        let before = lines.lowered(entry).unwrap_or(before).clone();
+        lines.renew(entry, &base, now);
         entry.tier = tier;
         self.hand_over(spot, &before, now);
     }
 
     /// Hands a key over from a policy to the one that holds for it now.
     fn hand_over(&mut self, spot: Spot, before: &Policy, now: u64) {
-        let tier = self.raw(spot).0.tier.index();
+        let tier = self.own(spot).entry.tier.index();
         let base = self.tiers[tier].clone();
         let (table, number) = self.table(spot);
         let life = table.life();
-        let (entry, tats) = table.entry(number);
-        convert(tats, before, entry.lowered().unwrap_or(&base), now);
+        let Own { entry, tats, lines } = table.own(number);
+        convert(tats, before, lines.lowered(entry).unwrap_or(&base), now);
         entry.life = life;
     }
 
@@ -143,15 +144,18 @@ impl Shard {
         let Some(before) = self.tiers.get(tier.index()).cloned() else { return };
         for table in std::iter::once(&mut self.table).chain(&mut self.overflow) {
             let life = table.life();
-            for (entry, tats) in table.each().filter(|(entry, _)| entry.tier == tier) {
-                let before = entry.lowered().unwrap_or(&before).clone();
-                entry.renew(policy, now);
-                convert(tats, &before, entry.lowered().unwrap_or(policy), now);
+            table.for_each(|Own { entry, tats, lines }| {
+                if entry.tier != tier {
+                    return;
+                }
+                let before = lines.lowered(entry).unwrap_or(&before).clone();
+                lines.renew(entry, policy, now);
+                convert(tats, &before, lines.lowered(entry).unwrap_or(policy), now);
                 entry.life = life;
-                if let Some(line) = &entry.line {
+                if let Some(line) = lines.of(entry) {
                     line.all().into_iter().for_each(&mut wake);
                 }
-            }
+            });
         }
         Arc::make_mut(&mut self.tiers)[tier.index()] = policy.clone();
     }

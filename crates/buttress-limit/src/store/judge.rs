@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::{
     cost::Sum,
-    limiter::{Ask, Denied, DeniedKind, Snapshot, Standing},
+    limiter::{Ask, Denied, DeniedKind},
     meter::Meter,
     policy::{Policy, WINDOWS},
+    snapshot::{Snapshot, Standing},
 };
 
 /// Charges every window, or none.

@@ -5,13 +5,14 @@ use std::{sync::Arc, task::Waker};
 use crate::{
     cost::{Cost, Sum},
     key::Key,
-    limiter::{Ask, Denied, DeniedKind, Snapshot, Tier},
+    limiter::{Ask, Denied, DeniedKind, Tier},
     policy::Policy,
+    snapshot::Snapshot,
     store::{
         asked::{Entered, Placed, Room, Spot, Turn, Waiting},
         judge::{Standings, due, interval, is_too_large, slack, snapshot, spent, take},
         lowered::Places,
-        table::{Entry, FRESH, Mark, Table},
+        table::{FRESH, Mark, Own, Table},
         terms::Terms,
     },
 };
@@ -58,6 +59,26 @@ impl Shard {
         }
     }
 
+    /// The same, and says what is left.
+    pub(crate) fn pass_and_peek(
+        &mut self,
+        ask: &Ask,
+        spread: u64,
+        now: u64,
+    ) -> Result<Snapshot, Denied> {
+        match self.straight(ask, spread, now) {
+            Straight::Fits(number) => {
+                let tats = &*self.table.own(number).tats;
+                Ok(snapshot(&self.tiers[ask.tier.index()], tats, now, ask))
+            }
+            Straight::Spent(number) => Err(self.spent(number, ask, now)),
+            Straight::No => {
+                self.weigh(ask, spread, now)?;
+                Ok(self.peek(ask, spread, now))
+            }
+        }
+    }
+
     /// Decides at once.
     #[inline]
     pub(crate) fn decide(&mut self, ask: &Ask, spread: u64, now: u64) -> Result<Mark, Denied> {
@@ -74,8 +95,8 @@ impl Shard {
         // The policy is that of the request, which has not to be waited for, and not of the entry.
         let Some(policy) = self.tiers.get(ask.tier.index()) else { return Straight::No };
         let Some(number) = self.table.find(ask.key, spread) else { return Straight::No };
-        let (entry, tats) = self.table.entry(number);
-        if entry.line.is_some() || entry.tier != ask.tier {
+        let Own { entry, tats, .. } = self.table.own(number);
+        if !entry.is_plain(ask.tier) {
             return Straight::No;
         }
         if take(policy, tats, now, ask) { Straight::Fits(number) } else { Straight::Spent(number) }
@@ -84,7 +105,7 @@ impl Shard {
     #[inline(never)]
     fn spent(&mut self, number: usize, ask: &Ask, now: u64) -> Denied {
         let policy = &self.tiers[self.tier(ask.tier)];
-        let tats = &*self.table.entry(number).1;
+        let tats = &*self.table.own(number).tats;
         spent(policy, tats, now, ask)
     }
 
@@ -96,9 +117,9 @@ impl Shard {
             Placed::Taken(spot) => return Ok(self.mark(spot)),
             Placed::At(spot) => spot,
         };
-        let (terms, entry, tats) = self.at(spot, ask.tier, now);
+        let (terms, Own { entry, tats, lines }) = self.at(spot, ask.tier, now);
         let (policy, whole, ask) = (&*terms, ask, &terms.part(ask));
-        if let Some(line) = &mut entry.line {
+        if let Some(line) = lines.of(entry) {
             if line.len() > 0 {
                 let ahead = line.ahead((u64::MAX, u64::MAX));
                 let at = due(policy, tats, now.max(line.hold().until()), ask, &ahead);
@@ -113,10 +134,10 @@ impl Shard {
             let at = due(policy, tats, now, ask, &Sum::default());
             return Err(Standings { policy, tats, now, ask }.denied(DeniedKind::Quota, at));
         }
-        if entry.line.as_ref().is_some_and(|line| line.is_idle(now)) {
-            entry.line = None;
+        if lines.of(entry).is_some_and(|line| line.is_idle(now)) {
+            lines.end(entry);
         }
-        if let Some(line) = &mut entry.line {
+        if let Some(line) = lines.of_mut(entry) {
             line.hold_mut().passed(now, interval(policy, ask));
         }
         Ok(self.mark(spot))
@@ -135,9 +156,9 @@ impl Shard {
         if denied.kind() == DeniedKind::CostTooLarge {
             return (Entered::Denied(denied), nowhere);
         }
-        let (terms, entry, tats) = self.at(spot, new.ask.tier, now);
+        let (terms, Own { entry, tats, lines }) = self.at(spot, new.ask.tier, now);
         let (policy, ask) = (&*terms, &terms.part(&new.ask));
-        let (held, ahead, waiters) = entry.line.as_ref().map_or_else(Default::default, |line| {
+        let (held, ahead, waiters) = lines.of(entry).map_or_else(Default::default, |line| {
             (line.hold().until(), line.ahead(new.rank), line.len())
         });
         let at = due(policy, tats, now.max(held), ask, &ahead);
@@ -151,7 +172,7 @@ impl Shard {
         if waiters >= new.wait.queue {
             return refused(DeniedKind::QueueFull);
         }
-        let line = entry.line.get_or_insert_default();
+        let line = lines.make(entry);
         line.join(new.rank, new.ask.cost, waker.clone());
         let at = at.min(line.changes());
         (Entered::Queued(line.is_head(new.rank).then_some(at)), spot)
@@ -170,9 +191,9 @@ impl Shard {
             // An entry with waiters is not forgotten.
             return (Turn::Denied(Denied::new(DeniedKind::Unavailable, None)), None);
         };
-        let (terms, entry, tats) = self.at(spot, ask.tier, now);
+        let (terms, Own { entry, tats, lines }) = self.at(spot, ask.tier, now);
         let (policy, whole, ask) = (&*terms, ask, &terms.part(ask));
-        let line = entry.line.get_or_insert_default();
+        let line = lines.make(entry);
         if !line.is_head(waiting.rank) {
             let from = now.max(line.hold().until());
             let at = due(policy, tats, from, ask, &line.ahead(waiting.rank));
@@ -210,7 +231,8 @@ impl Shard {
     /// A request leaves the line. Returns whom to wake.
     pub(crate) fn leave(&mut self, waiting: &Waiting, shared: Option<usize>) -> Option<Waker> {
         let spot = self.spot(waiting.ask.key, waiting.spread, shared)?;
-        let line = self.raw(spot).0.line.as_mut()?;
+        let Own { entry, lines, .. } = self.own(spot);
+        let line = lines.of_mut(entry)?;
         let was_head = line.is_head(waiting.rank);
         line.leave(waiting.rank);
         line.head().filter(|_| was_head)
@@ -220,8 +242,8 @@ impl Shard {
     pub(crate) fn peek(&mut self, ask: &Ask, spread: u64, now: u64) -> Snapshot {
         match self.locate(ask.key, spread, now) {
             Some(spot) => {
-                let (terms, _, tats) = self.at(spot, ask.tier, now);
-                snapshot(&terms, tats, now, &terms.part(ask))
+                let (terms, own) = self.at(spot, ask.tier, now);
+                snapshot(&terms, own.tats, now, &terms.part(ask))
             }
             None => snapshot(&self.tiers[self.tier(ask.tier)], &FRESH, now, ask),
         }
@@ -256,7 +278,7 @@ impl Shard {
         if let Spot::Shared(_) = spot {
             return Ok(Placed::At(spot));
         }
-        let own = self.raw(spot).1;
+        let own = self.own(spot).tats;
         let windows = own.len();
         own.copy_from_slice(&tats[..windows]);
         Ok(Placed::Taken(spot))
@@ -274,7 +296,7 @@ impl Shard {
 
     fn slot(&self, spread: u64) -> usize {
         // Beyond the bits that have chosen the shard.
-        Table::nth(usize::try_from(spread >> 40).unwrap_or(0) % self.settings.overflow.max(1))
+        usize::try_from(spread >> 40).unwrap_or(0) % self.settings.overflow.max(1)
     }
 
     #[inline]
@@ -284,8 +306,8 @@ impl Shard {
         }
         // Whoever shares windows goes on doing so until they are full again.
         let slot = self.slot(spread);
-        let (entry, tats) = self.overflow.as_mut()?.entry(slot);
-        let busy = entry.line.as_ref().is_some_and(|line| !line.is_idle(now));
+        let Own { entry, tats, lines } = self.overflow.as_mut()?.own(slot);
+        let busy = lines.of(entry).is_some_and(|line| !line.is_idle(now));
         (busy || tats.iter().any(|tat| *tat > now)).then_some(Spot::Shared(slot))
     }
 
@@ -316,22 +338,17 @@ impl Shard {
         }
     }
 
-    pub(super) fn raw(&mut self, spot: Spot) -> (&mut Entry, &mut [u64]) {
+    pub(super) fn own(&mut self, spot: Spot) -> Own<'_> {
         let (table, number) = self.table(spot);
-        table.entry(number)
+        table.own(number)
     }
 
     /// The windows of a key, under what holds for it of the policy of this tier.
     #[inline]
-    pub(super) fn at(
-        &mut self,
-        spot: Spot,
-        tier: Tier,
-        now: u64,
-    ) -> (Terms<'_>, &mut Entry, &mut [u64]) {
+    pub(super) fn at(&mut self, spot: Spot, tier: Tier, now: u64) -> (Terms<'_>, Own<'_>) {
         let tier = if tier.index() < self.tiers.len() { tier } else { Tier::FIRST };
-        let entry = self.raw(spot).0;
-        if entry.tier != tier || entry.line.as_ref().is_some_and(|line| line.is_due(now)) {
+        let Own { entry, lines, .. } = self.own(spot);
+        if entry.tier != tier || lines.of(entry).is_some_and(|line| line.is_due(now)) {
             self.turn_over(spot, tier, now);
         }
         let base = &self.tiers[tier.index()];
@@ -339,9 +356,9 @@ impl Shard {
             (Spot::Shared(slot), Some(table)) => (table, slot),
             (Spot::Own(number) | Spot::Shared(number), _) => (&mut self.table, number),
         };
-        let (entry, tats) = table.entry(number);
-        let lowered = entry.lowered().cloned();
-        (Terms { base, lowered }, entry, tats)
+        let own = table.own(number);
+        let lowered = own.lines.lowered(own.entry).cloned();
+        (Terms { base, lowered }, own)
     }
 }
 

@@ -1,17 +1,18 @@
 //! The table of one shard: keys and the TATs of their windows, in the place where a key is looked for.
 //!
 //! What a decision waits for where there are many keys is memory. So there is no index, of which the
-//! answer would have to come before the next question: a key's home is a block of the table, the block
-//! holds all that a decision about one window needs, and all of its keys are compared at once.
+//! answer would have to come before the next question: a key's home is a block of the table, and the
+//! block holds all that a decision about one window needs.
 
 mod block;
+mod lines;
 #[cfg(test)]
 mod tests;
 
 use std::{mem, slice};
 
-pub(crate) use self::block::Entry;
 use self::block::{Block, SLOTS, Slot};
+pub(crate) use self::{block::Entry, lines::Lines};
 use crate::{key::Key, limiter::Tier, policy::WINDOWS};
 
 /// Where a charge ends in each window, as time that refunds will bring back.
@@ -21,9 +22,12 @@ pub(crate) struct Mark {
     ends: [u64; WINDOWS],
 }
 
-/// The entries of a shard: open addressing from a home that is a block, of which at most three
-/// quarters are taken. A key lies in its home, or behind, after no slot that is empty. Its number is
-/// four times its block's and its place in the block; it is another one after an insertion or a sweep.
+/// How many slots may be taken, of how many.
+const FULL: (usize, usize) = (7, 8);
+
+/// The entries of a shard: open addressing from a home that is a block, of which at most
+/// [`FULL`] are taken. A key lies in its home, or behind, after no slot that is empty. Its number is
+/// that of its slot; it is another one after an insertion or a sweep.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Table {
@@ -32,6 +36,7 @@ pub(crate) struct Table {
     /// TATs for each entry.
     stride: usize,
     taken: usize,
+    lines: Lines,
     /// The TATs, if there is more than one for each entry.
     tats: Vec<u64>,
     /// For each TAT, by how much refunds have brought it back. Made when there is one.
@@ -41,12 +46,22 @@ pub(crate) struct Table {
     lives: u32,
 }
 
+/// An entry with what is its own.
+#[derive(Debug)]
+pub(crate) struct Own<'a> {
+    pub(crate) entry: &'a mut Entry,
+    pub(crate) tats: &'a mut [u64],
+    /// Those of all entries.
+    pub(crate) lines: &'a mut Lines,
+}
+
 impl Table {
     pub(crate) const fn new(stride: usize, seeds: [u64; 2]) -> Self {
         Self {
             blocks: Vec::new(),
             stride,
             taken: 0,
+            lines: Lines::NONE,
             tats: Vec::new(),
             backs: Vec::new(),
             seeds,
@@ -55,21 +70,16 @@ impl Table {
         }
     }
 
-    /// A table of entries without keys, which are not searched or swept: see [`nth`](Self::nth).
+    /// A table of entries that are neither searched nor swept: their keys are their numbers.
     pub(crate) fn shared(stride: usize, seeds: [u64; 2], entries: usize) -> Self {
         let mut table = Self::new(stride, seeds);
         table.rebuild(entries.div_ceil(SLOTS));
-        for nth in 0..entries {
+        for number in 0..entries {
             let life = table.life();
-            table.entry(Self::nth(nth)).0.life = life;
+            table.slot(number).entry = Entry::new(Key::of_bits(number as u128), Tier::FIRST, life);
         }
         table.taken = entries;
         table
-    }
-
-    /// The number of the entry that has so many before it.
-    pub(crate) const fn nth(nth: usize) -> usize {
-        nth / SLOTS * 4 + nth % SLOTS
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -82,7 +92,7 @@ impl Table {
         loop {
             let block = self.blocks.get(at)?;
             if let Some(slot) = block.find(key) {
-                return Some(at << 2 | slot);
+                return Some(at * SLOTS + slot);
             }
             if block.room().is_some() {
                 return None;
@@ -92,13 +102,13 @@ impl Table {
     }
 
     #[inline]
-    pub(crate) fn entry(&mut self, number: usize) -> (&mut Entry, &mut [u64]) {
-        let slot = &mut self.blocks[number / 4].0[number % 4];
+    pub(crate) fn own(&mut self, number: usize) -> Own<'_> {
+        let Slot { entry, tat } = &mut self.blocks[number / SLOTS].0[number % SLOTS];
         let tats = match self.stride {
-            1 => slice::from_mut(&mut slot.tat),
-            stride => &mut self.tats[before(number) * stride..][..stride],
+            1 => slice::from_mut(tat),
+            stride => &mut self.tats[number * stride..][..stride],
         };
-        (&mut slot.entry, tats)
+        Own { entry, tats, lines: &mut self.lines }
     }
 
     /// The number of another life. Charges of one before are not refunded.
@@ -110,12 +120,12 @@ impl Table {
     /// Where the charges of an entry end by now.
     pub(crate) fn mark(&mut self, number: usize) -> Mark {
         let mut ends = FRESH;
-        let (entry, tats) = self.entry(number);
+        let Own { entry, tats, .. } = self.own(number);
         let life = entry.life;
         for (end, tat) in ends.iter_mut().zip(tats) {
             *end = *tat;
         }
-        if let Some(backs) = self.backs.get(before(number) * self.stride..) {
+        if let Some(backs) = self.backs.get(number * self.stride..) {
             for (end, back) in ends.iter_mut().zip(backs).take(self.stride) {
                 *end = end.saturating_add(*back);
             }
@@ -133,16 +143,16 @@ impl Table {
         mark: &Mark,
         now: u64,
     ) {
-        if self.entry(number).0.life != mark.life {
+        if self.slot(number).entry.life != mark.life {
             return;
         }
         if self.backs.is_empty() {
-            self.backs = vec![0; self.blocks.len() * SLOTS * self.stride];
+            self.backs = vec![0; self.slots() * self.stride];
         }
-        let at = before(number) * self.stride + window;
+        let at = number * self.stride + window;
         let back = self.backs[at];
         let left = mark.ends[window].saturating_sub(back).saturating_sub(now);
-        let tat = &mut self.entry(number).1[window];
+        let tat = &mut self.own(number).tats[window];
         let time = time.min(left).min(*tat);
         *tat -= time;
         self.backs[at] = back.saturating_add(time);
@@ -151,14 +161,14 @@ impl Table {
     /// The number of a key that is not there yet.
     pub(crate) fn insert(&mut self, key: Key, spread: u64, tier: Tier) -> usize {
         let blocks = self.blocks.len();
-        if (self.taken + 1) * 4 > blocks * SLOTS * 3 {
+        if (self.taken + 1) * FULL.1 > blocks * SLOTS * FULL.0 {
             // Not twice as many, which is memory for keys that may never come.
             self.rebuild(blocks + blocks / 4 + 2);
         }
         let life = self.life();
         self.taken += 1;
         let number = self.room(spread);
-        *self.entry(number).0 = Entry { key, line: None, tier, life };
+        self.slot(number).entry = Entry::new(key, tier, life);
         number
     }
 
@@ -171,30 +181,29 @@ impl Table {
             if looks == 0 {
                 break;
             }
-            if self.cursor / 4 >= self.blocks.len() {
+            if self.cursor >= self.slots() {
                 self.cursor = 0;
             }
-            let (entry, tats) = self.entry(self.cursor);
+            let Own { entry, tats, lines } = self.own(self.cursor);
             looks -= usize::from(!entry.is_none());
-            let idle = entry.line.as_ref().is_none_or(|line| line.is_idle(now));
+            let idle = lines.of(entry).is_none_or(|line| line.is_idle(now));
             if !entry.is_none() && idle && tats.iter().all(|tat| *tat <= now) {
                 // Whatever moves comes from behind, so that the cursor comes to it.
                 self.remove(self.cursor);
             } else {
-                self.cursor = next(self.cursor);
+                self.cursor += 1;
             }
         }
         self.shrink();
     }
 
-    pub(crate) fn each(&mut self) -> impl Iterator<Item = (&mut Entry, &mut [u64])> {
-        let mut tats = self.tats.chunks_exact_mut(self.stride);
-        let slots = self.blocks.iter_mut().flat_map(|block| &mut block.0);
-        let all = slots.map(move |slot| {
-            let own = tats.next().unwrap_or(slice::from_mut(&mut slot.tat));
-            (&mut slot.entry, own)
-        });
-        all.filter(|(entry, _)| !entry.is_none())
+    pub(crate) fn for_each(&mut self, mut change: impl FnMut(Own<'_>)) {
+        for number in 0..self.slots() {
+            let own = self.own(number);
+            if !own.entry.is_none() {
+                change(own);
+            }
+        }
     }
 
     /// Bytes on the heap, without the lines of those few keys that have one.
@@ -204,35 +213,44 @@ impl Table {
     }
 
     fn remove(&mut self, number: usize) {
-        let (mut hole, mut at) = (number, self.next(number));
+        let Own { entry, lines, .. } = self.own(number);
+        lines.end(entry);
+        let (stride, mut hole, mut at) = (self.stride, number, self.next(number));
         // What comes next moves up, as far as it does not come to lie before its home.
         loop {
-            let entry = &self.blocks[at / 4].0[at % 4].entry;
-            if entry.is_none() || at == number {
+            let Entry { key, life, .. } = self.slot(at).entry;
+            if life == 0 || at == number {
                 break;
             }
-            let home = self.home(entry.key.spread(self.seeds)) * 4;
+            let home = self.home(key.spread(self.seeds)) * SLOTS;
             if self.distance(home, at) >= self.distance(hole, at) {
-                self.blocks[hole / 4].0[hole % 4] = self.take(at);
-                for all in
-                    [&mut self.tats, &mut self.backs].into_iter().filter(|all| !all.is_empty())
-                {
-                    let own = before(at) * self.stride;
-                    all.copy_within(own..own + self.stride, before(hole) * self.stride);
+                *self.slot(hole) = mem::replace(self.slot(at), Slot::EMPTY);
+                for all in self.apart() {
+                    let own = at * stride;
+                    all.copy_within(own..own + stride, hole * stride);
                 }
                 hole = at;
             }
             at = self.next(at);
         }
-        let _ = self.take(hole);
-        for all in [&mut self.tats, &mut self.backs].into_iter().filter(|all| !all.is_empty()) {
-            all[before(hole) * self.stride..][..self.stride].fill(0);
+        *self.slot(hole) = Slot::EMPTY;
+        for all in self.apart() {
+            all[hole * stride..][..stride].fill(0);
         }
         self.taken -= 1;
     }
 
-    fn take(&mut self, number: usize) -> Slot {
-        mem::replace(&mut self.blocks[number / 4].0[number % 4], Slot::EMPTY)
+    /// What is kept of each entry apart from its slot.
+    fn apart(&mut self) -> impl Iterator<Item = &mut Vec<u64>> {
+        [&mut self.tats, &mut self.backs].into_iter().filter(|all| !all.is_empty())
+    }
+
+    fn slot(&mut self, number: usize) -> &mut Slot {
+        &mut self.blocks[number / SLOTS].0[number % SLOTS]
+    }
+
+    const fn slots(&self) -> usize {
+        self.blocks.len() * SLOTS
     }
 
     /// Where a key that is not there yet would lie.
@@ -240,16 +258,16 @@ impl Table {
         let mut at = self.home(spread);
         loop {
             if let Some(slot) = self.blocks[at].room() {
-                return at * 4 + slot;
+                return at * SLOTS + slot;
             }
             at = self.after(at);
         }
     }
 
     fn shrink(&mut self) {
-        let room = self.blocks.len() * SLOTS * 3 / 4;
+        let room = self.slots() * FULL.0 / FULL.1;
         if room > 64 && self.taken < room / 4 {
-            self.rebuild((self.taken * 2 * 4).div_ceil(SLOTS * 3) + 2);
+            self.rebuild((self.taken * 2 * FULL.1).div_ceil(SLOTS * FULL.0) + 2);
         }
     }
 
@@ -263,16 +281,16 @@ impl Table {
         let olds = [renewed(&mut self.tats, stride > 1), renewed(&mut self.backs, had_backs)];
         let blocks = (0..blocks).map(|_| Block::EMPTY).collect();
         let old = mem::replace(&mut self.blocks, blocks);
-        self.cursor = (self.cursor / 4 * self.blocks.len() / old.len().max(1)) * 4;
+        self.cursor = self.cursor / SLOTS * self.blocks.len() / old.len().max(1) * SLOTS;
         for (nth, slot) in old.into_iter().flat_map(|block| block.0).enumerate() {
             if slot.is_empty() {
                 continue;
             }
             let number = self.room(slot.entry.key.spread(self.seeds));
-            self.blocks[number / 4].0[number % 4] = slot;
+            *self.slot(number) = slot;
             for (all, old) in [&mut self.tats, &mut self.backs].into_iter().zip(&olds) {
                 if let Some(own) = old.get(nth * stride..(nth + 1) * stride) {
-                    all[before(number) * stride..][..stride].copy_from_slice(own);
+                    all[number * stride..][..stride].copy_from_slice(own);
                 }
             }
         }
@@ -291,23 +309,12 @@ impl Table {
     }
 
     const fn next(&self, number: usize) -> usize {
-        let next = next(number);
-        if next / 4 == self.blocks.len() { 0 } else { next }
+        if number + 1 == self.slots() { 0 } else { number + 1 }
     }
 
     const fn distance(&self, from: usize, to: usize) -> usize {
-        if to >= from { to - from } else { to + self.blocks.len() * 4 - from }
+        if to >= from { to - from } else { to + self.slots() - from }
     }
-}
-
-/// The number of the slot behind one.
-const fn next(number: usize) -> usize {
-    if number % 4 + 1 == SLOTS { number + 5 - SLOTS } else { number + 1 }
-}
-
-/// How many slots are before this one.
-const fn before(number: usize) -> usize {
-    number - number / 4
 }
 
 /// TATs of a key that nothing is known of.

@@ -13,6 +13,10 @@ enum Step {
     Remove(usize),
     Refund(usize, u64),
     Sweep(u64, usize),
+    /// A line that says something, or one that does not.
+    Line(usize, bool),
+    /// It has none any more.
+    End(usize),
 }
 
 /// What is to be known of a key.
@@ -20,6 +24,8 @@ enum Step {
 struct Known {
     tats: Vec<u64>,
     mark: Mark,
+    /// Until when its line lets nothing pass.
+    line: Option<u64>,
 }
 
 /// Keys of which many have the same spread or begin at the same place, also at the last one.
@@ -42,6 +48,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => any::<usize>().prop_map(Step::Remove),
         1 => (any::<usize>(), 0..100_u64).prop_map(|(which, time)| Step::Refund(which, time)),
         1 => (0..1_000_u64, 0..40_usize).prop_map(|(now, few)| Step::Sweep(now, few)),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, holds)| Step::Line(which, holds)),
+        1 => any::<usize>().prop_map(Step::End),
     ];
     proptest::collection::vec(step, 1..400)
 }
@@ -52,12 +60,13 @@ fn find(table: &Table, key: Key) -> Option<usize> {
 
 fn insert(table: &mut Table, key: Key, tat: u64) -> Known {
     let number = table.insert(key, key.spread(SEEDS), Tier::FIRST);
-    let tats = table.entry(number).1;
+    let Own { entry, tats, lines } = table.own(number);
+    assert!(lines.of(entry).is_none(), "nothing is left of one before");
     assert!(tats.iter().all(|tat| *tat == 0), "nothing is left of one before");
     for (tat, new) in tats.iter_mut().zip(tat..) {
         *tat = new;
     }
-    Known { tats: tats.to_vec(), mark: table.mark(number) }
+    Known { tats: tats.to_vec(), mark: table.mark(number), line: None }
 }
 
 /// Does a step to the table and to what is to be known of it.
@@ -86,7 +95,22 @@ fn make(step: Step, table: &mut Table, known: &mut HashMap<Key, Known>, order: &
             for key in order.extract_if(.., |key| gone(key)) {
                 let known = known.remove(&key).unwrap();
                 assert!(known.tats.iter().all(|tat| *tat <= now), "one that has spent is kept");
+                assert!(known.line.is_none_or(|until| until == 0), "one that waits is kept");
             }
+        }
+        Step::Line(which, holds) if !order.is_empty() => {
+            let key = order[which % order.len()];
+            let Own { entry, lines, .. } = table.own(find(table, key).unwrap());
+            let line = lines.make(entry);
+            // For longer than there is any sweep, and for a time that is its own.
+            line.hold_mut().pause(0, if holds { 2_000 + which as u64 % 9_999 } else { 0 });
+            known.get_mut(&key).unwrap().line = Some(line.hold().until());
+        }
+        Step::End(which) if !order.is_empty() => {
+            let key = order[which % order.len()];
+            let Own { entry, lines, .. } = table.own(find(table, key).unwrap());
+            lines.end(entry);
+            known.get_mut(&key).unwrap().line = None;
         }
         _ => {}
     }
@@ -103,14 +127,21 @@ proptest! {
         for step in steps {
             make(step, &mut table, &mut known, &mut order);
             prop_assert_eq!(table.len(), known.len());
-            prop_assert_eq!(table.each().count(), known.len());
-            prop_assert!(table.len() * 4 <= table.blocks.len() * SLOTS * 3);
+            let (mut seen, mut lined) = (0, 0);
+            table.for_each(|own| {
+                seen += 1;
+                lined += usize::from(own.lines.of(own.entry).is_some());
+            });
+            prop_assert_eq!(seen, known.len());
+            prop_assert_eq!(lined, table.lines.len(), "a line is left of one that is gone");
+            prop_assert!(table.len() * FULL.1 <= table.slots() * FULL.0);
             for (key, known) in &known {
                 let number = find(&table, *key).unwrap();
                 // What was brought back still counts as charged.
                 prop_assert_eq!(table.mark(number), known.mark);
-                let (entry, tats) = table.entry(number);
+                let Own { entry, tats, lines } = table.own(number);
                 prop_assert_eq!((entry.key, &*tats), (*key, &*known.tats));
+                prop_assert_eq!(lines.of(entry).map(|line| line.hold().until()), known.line);
             }
         }
     }
@@ -125,7 +156,7 @@ proptest! {
             insert(&mut table, *key, tat as u64 % 2 * 1_000);
         }
         // Once around in slots, and once more for what a removal has moved to the front.
-        for _ in 0..2 * table.blocks.len() * SLOTS {
+        for _ in 0..2 * table.slots() {
             table.sweep(500, few);
         }
         for (tat, key) in keys.iter().enumerate() {
@@ -162,17 +193,23 @@ fn what_is_not_needed_is_given_back() {
 }
 
 #[test]
-fn shared_entries_have_the_numbers_that_are_said() {
-    for entries in [1, 2, 3, 4, 64] {
+fn shared_entries_are_numbered_and_each_has_a_line_of_its_own() {
+    for entries in [1, 2, 3, 4, 5, 64] {
         let mut table = Table::shared(2, SEEDS, entries);
-        for nth in 0..entries {
-            let (entry, tats) = table.entry(Table::nth(nth));
+        for number in 0..entries {
+            let Own { entry, tats, lines } = table.own(number);
             assert!(entry.life > 0);
             assert_eq!(tats, [0, 0]);
-            tats.fill(nth as u64);
+            tats.fill(number as u64);
+            assert!(lines.of(entry).is_none());
+            lines.make(entry).hold_mut().pause(0, number as u64);
         }
-        let all: Vec<u64> = table.each().map(|(_, tats)| tats[1]).collect();
-        assert_eq!(all, (0..entries as u64).collect::<Vec<_>>());
+        let mut all = Vec::new();
+        table.for_each(|Own { entry, tats, lines }| {
+            all.push((tats[1], lines.of(entry).unwrap().hold().until()));
+        });
+        let expected: Vec<_> = (0..entries as u64).map(|number| (number, number)).collect();
+        assert_eq!(all, expected);
         assert_eq!(table.len(), entries);
     }
 }
