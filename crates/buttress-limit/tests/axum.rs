@@ -1,7 +1,6 @@
 //! A real axum server: five in an hour are five, on every route and connection.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![cfg(feature = "axum")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 

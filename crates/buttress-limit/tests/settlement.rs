@@ -1,7 +1,6 @@
 //! What a request to an LLM API came to, by its answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![cfg(feature = "openai")]
 
 mod common;
 
