@@ -20,34 +20,34 @@ use crate::{
 };
 
 impl<R, O: Observer> Settings<R, O> {
-    /// The answer to a request that is denied; `denied` if that is not enforced.
+    /// The answer to a request that is denied; `None` if that is not enforced.
     #[cold]
     pub(crate) fn refuse<B>(
         &self,
         ask: &Ask,
-        denied: Denied,
+        denied: &Denied,
         head: &Head<'_>,
-    ) -> Result<Refusal<B>, Denied>
+    ) -> Option<Refusal<B>>
     where
         R: Respond<B>,
     {
         let enforced = self.rules.enforces();
-        self.observer.denied(ask.key, &denied, enforced);
-        if enforced { Ok(self.answer(denied, head)) } else { Err(denied) }
+        self.observer.denied(ask.key, denied, enforced);
+        enforced.then(|| self.answer(denied, head))
     }
 
-    pub(crate) fn answer<B>(&self, denied: Denied, head: &Head<'_>) -> Refusal<B>
+    pub(crate) fn answer<B>(&self, denied: &Denied, head: &Head<'_>) -> Refusal<B>
     where
         R: Respond<B>,
     {
         if !self.rules.marked
-            && let Some(prepared) = self.respond.prepared(&denied, head)
+            && let Some(prepared) = self.respond.prepared(denied, head)
         {
             return Refusal::Prepared(prepared);
         }
-        let mut response = self.respond.respond(&denied, head);
+        let mut response = self.respond.respond(denied, head);
         if self.rules.marked {
-            response.extensions_mut().insert(denied);
+            response.extensions_mut().insert(denied.clone());
         }
         Refusal::made(response)
     }

@@ -217,7 +217,7 @@ impl<S, B, L: Limiter, R, O: Observer> Held<S, B, L, R, O> {
         let denied = ready!(self.as_mut().poll_quota(cx));
         let this = self.project();
         if let (Some(denied), Some(request)) = (denied, this.request.as_ref()) {
-            let answer = this.settings.answer(denied, &Head::of(request));
+            let answer = this.settings.answer(&denied, &Head::of(request));
             return Poll::Ready(Ok(Sent::Refused(answer)));
         }
         ready!(this.service.poll_ready(cx))?;

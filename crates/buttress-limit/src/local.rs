@@ -257,7 +257,7 @@ impl Limiter for Local {
         Some(decided.map(|mark| Ticket::marked(*ask, mark)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn pass(&self, ask: &Ask) -> Option<Result<(), Denied>> {
         let spread = self.shared.spread(ask.key);
         let now = self.shared.clock.now();

@@ -96,6 +96,10 @@ impl Meter {
     /// How much fits at `now`.
     pub(crate) fn remaining(&self, tat: u64, now: u64) -> u32 {
         let free = now.saturating_add(self.room).saturating_sub(tat.max(now));
+        // As it is at most denials, which are spared the division.
+        if free < self.every {
+            return 0;
+        }
         u32::try_from(free / self.every).unwrap_or(u32::MAX)
     }
 

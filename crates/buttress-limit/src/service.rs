@@ -241,9 +241,9 @@ impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
         R: Respond<RB>,
         O: Send + Sync + 'static,
     {
-        match self.settings.refuse(ask, denied, &Head::of(&request)) {
-            Ok(refusal) => ResponseFuture::answered(refusal),
-            Err(denied) => self.let_through(Passed::denied(*ask, denied), request),
+        match self.settings.refuse(ask, &denied, &Head::of(&request)) {
+            Some(refusal) => ResponseFuture::answered(refusal),
+            None => self.let_through(Passed::denied(*ask, denied), request),
         }
     }
 

@@ -50,7 +50,7 @@ impl Shard {
     }
 
     /// Decides at once, and notes nothing that a refund would need.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pass(&mut self, ask: &Ask, spread: u64, now: u64) -> Result<(), Denied> {
         match self.straight(ask, spread, now) {
             Straight::Fits(_) => Ok(()),
@@ -90,7 +90,7 @@ impl Shard {
     }
 
     /// What most requests take: their key is known and has nothing about it.
-    #[inline]
+    #[inline(always)]
     fn straight(&mut self, ask: &Ask, spread: u64, now: u64) -> Straight {
         // The policy is that of the request, which has not to be waited for, and not of the entry.
         let Some(policy) = self.tiers.get(ask.tier.index()) else { return Straight::No };
