@@ -143,7 +143,8 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         O: Observer,
     {
         let waits = reason != Unavailable::Ejected;
-        let queue = self.settings.rules.queue;
+        let rules = &self.settings.rules;
+        let queue = if self.resumed { rules.line() } else { rules.queue };
         let wait = waits.then(|| Wait::join(&self.core, queue, self.started)).flatten();
         if let Some(wait) = wait {
             tracing::debug!(%reason, "waiting in line");

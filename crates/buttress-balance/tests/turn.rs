@@ -7,7 +7,7 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use buttress_balance::{
-    BalanceLayer, EndpointSet, Health, LeastRequest, NextUpstream, Once, SharedClient,
+    BalanceLayer, EndpointSet, Health, LeastRequest, NextUpstream, On, Once, SharedClient,
 };
 use buttress_core::{Attempts, BoxError, Turn};
 use bytes::Bytes;
@@ -181,21 +181,51 @@ async fn no_turn_is_kept_that_would_come_to_nothing() {
     none_after(|layer| layer.next_upstream(NextUpstream::on([]).revisit()), "1", 9, 1).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_turn_that_comes_to_nothing_ends_at_any_endpoint() {
+/// Endpoint `a` answers with this; `b` has one place, in which a call stays.
+async fn full_but_for_one(answer: u16) -> (Net, EndpointSet) {
     let net = Net::new();
     let set = EndpointSet::new([endpoint("a"), endpoint("b").max_in_flight(1).unwrap()]).unwrap();
-    net.answers("a", 503);
+    net.answers("a", answer);
     net.hangs("b");
-    let layer = layer(&set);
-    let _stays = tokio::spawn(layer.clone().layer(net.clone()).oneshot(with(&tried(&set, 0))));
+    tokio::spawn(layer(&set).layer(net.clone()).oneshot(with(&tried(&set, 0))));
     yield_now().await;
-    let (attempts, before) = (Attempts::first_of(3), Instant::now());
-    refused(&layer, &net, &attempts, 1).await;
-    net.answers("a", 200);
-    let answer = layer.layer(net.clone()).oneshot(again(&attempts)).await;
-    assert_eq!((status(answer), before.elapsed()), (StatusCode::OK, WAIT));
-    assert_eq!((net.calls("a"), net.calls("b")), (2, 1));
+    assert_eq!((net.calls("a"), net.calls("b")), (0, 1));
+    (net, set)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_comes_to_nothing_ends_at_any_endpoint() {
+    let next = NextUpstream::default().revisit();
+    for (next, wait) in [(next.clone(), WAIT), (next.within(HOLD), HOLD)] {
+        let (net, set) = full_but_for_one(503).await;
+        let layer = layer(&set).next_upstream(next);
+        let (attempts, before) = (Attempts::first_of(3), Instant::now());
+        refused(&layer, &net, &attempts, 1).await;
+        net.answers("a", 200);
+        let answer = layer.layer(net.clone()).oneshot(again(&attempts)).await;
+        assert_eq!((status(answer), before.elapsed()), (StatusCode::OK, wait));
+        assert_eq!((net.calls("a"), net.calls("b")), (2, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_no_failure_by_itself_tells_of_its_turn_too() {
+    let (net, set) = full_but_for_one(404).await;
+    let next = NextUpstream::on([On::Status(StatusCode::NOT_FOUND)]);
+    let answer = layer(&set).next_upstream(next).layer(net).oneshot(get()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    assert!(answer.extensions().get::<Attempts>().and_then(Attempts::turn).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_another_set_a_turn_is_only_its_age() {
+    let ((net, one), other) = (busy("1"), set(["c", "d"]));
+    let attempts = Attempts::first_of(4);
+    refused(&layer(&one), &net, &attempts, 2).await;
+    assert!(attempts.turn().is_some());
+    let before = Instant::now();
+    let answer = layer(&other).layer(net).oneshot(again(&attempts)).await;
+    assert_eq!((status(answer), before.elapsed()), (StatusCode::OK, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]
