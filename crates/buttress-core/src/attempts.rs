@@ -113,7 +113,7 @@ impl Attempts {
     }
 
     /// The turn that the last attempt has kept. With one, a further attempt need not be waited for: it
-    /// waits where the turn is from.
+    /// waits where the turn is from. Whoever waits all the same gives it up first, so as not to wait twice.
     #[must_use]
     pub fn turn(&self) -> Option<Turn> {
         self.state().turn

@@ -184,6 +184,10 @@ impl<S, P, O: Observer, B, Res> Call<S, P, O, B, Res> {
         progress.adopt(counted);
         progress.sent |= outcome != Outcome::NotSent;
         let wait = progress.step(self.limits(), delay);
+        if !wait.is_zero() {
+            // Who waits here is not to wait in line as well.
+            let _ = progress.attempts.take_turn();
+        }
         let planned = progress
             .schedule(wait, self.terms.deadline)
             .and_then(|()| progress.pay(self.budget(), self.limits().on_empty_budget, outcome));

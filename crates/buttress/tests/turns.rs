@@ -1,0 +1,83 @@
+//! A retry layer around a balancer, whose calls keep their turn in its line.
+
+#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test")]
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use buttress::{
+    BalanceLayer, Endpoint, EndpointSet, RetryLayer,
+    balance::{LeastRequest, NextUpstream, Once, SharedClient},
+    client::Elsewhere,
+};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tokio::{task::yield_now, time::Instant};
+use tower::{Layer as _, ServiceExt as _, util::BoxCloneSyncService};
+
+const WAIT: Duration = Duration::from_secs(10);
+
+type Net = BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, Infallible>;
+type Layered = BalanceLayer<LeastRequest, SharedClient, (), Once>;
+
+/// Endpoint `a` refuses its first call and answers all others; `b` has one place, in which a call stays.
+async fn scene() -> (EndpointSet, Layered, Net) {
+    let a = Endpoint::new("http://a").unwrap();
+    let b = Endpoint::new("http://b").unwrap().max_in_flight(1).unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let net = tower::service_fn(move |request: Request<Full<Bytes>>| {
+        let asked = Arc::clone(&asked);
+        async move {
+            if request.uri().host() == Some("b") {
+                std::future::pending::<()>().await;
+            }
+            let mut response = Response::new(Full::<Bytes>::default());
+            if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            }
+            Ok(response)
+        }
+    });
+    let net = Net::new(net);
+    let set = EndpointSet::new([b]).unwrap();
+    let balance = BalanceLayer::new(set.clone())
+        .least_request()
+        .queue(9, WAIT)
+        .next_upstream(NextUpstream::default().non_idempotent())
+        .without_failover();
+    tokio::spawn(balance.layer(net.clone()).oneshot(post()));
+    yield_now().await;
+    assert_eq!(set.snapshot()[0].in_flight, 1);
+    set.insert(a);
+    (set, balance, net)
+}
+
+fn post() -> Request<Full<Bytes>> {
+    Request::post("/v1/x").body(Full::from("{}")).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_has_waited_by_itself_goes_back_to_an_endpoint_that_does_well() {
+    let (_set, balance, net) = scene().await;
+    let before = Instant::now();
+    let client = RetryLayer::llm().layer(balance.layer(net));
+    assert_eq!(client.oneshot(post()).await.unwrap().status(), StatusCode::OK);
+    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_did_not_wait_stands_in_line_for_the_others() {
+    let (set, balance, net) = scene().await;
+    let before = Instant::now();
+    let retry = RetryLayer::llm().map_policy(|policy| Elsewhere::new(policy, set));
+    let client = retry.layer(balance.layer(net));
+    assert_eq!(client.oneshot(post()).await.unwrap().status(), StatusCode::OK);
+    assert_eq!(before.elapsed(), WAIT, "no place came free");
+}
