@@ -253,3 +253,43 @@ async fn where_nothing_is_revisited_a_turn_is_only_its_age() {
     assert_eq!((status(answer), before.elapsed()), (StatusCode::OK, Duration::ZERO));
     assert_eq!((net.calls("a"), net.calls("b")), (0, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn its_last_try_goes_to_one_that_it_has_not_tried_and_to_no_backup_before_that() {
+    let (net, _) = busy("1");
+    let backup = endpoint("c").backup();
+    let set = EndpointSet::new([endpoint("a"), endpoint("b"), backup]).unwrap();
+    net.hangs("b");
+    tokio::spawn(layer(&set).layer(net.clone()).oneshot(with(&tried(&set, 0))));
+    yield_now().await;
+    assert_eq!(set.snapshot()[1].in_flight, 1);
+    net.answers("b", 200);
+    let attempts = Attempts::first_of(2);
+    refused(&layer(&set), &net, &attempts, 1).await;
+    assert!(attempts.turn().is_some_and(|turn| turn.back().is_some()));
+    let answer = layer(&set).layer(net.clone()).oneshot(again(&attempts)).await;
+    assert_eq!(status(answer), StatusCode::OK);
+    assert_eq!(["a", "b", "c"].map(|host| net.calls(host)), [1, 2, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_last_try_does_not_go_back_at_once_to_one_that_asked_this_caller_to_stay_away() {
+    let (net, set) = busy("1");
+    let too_many = |_| async {
+        let mut response = plain(429);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        Ok(response)
+    };
+    net.on("a", too_many);
+    net.hangs("b");
+    tokio::spawn(layer(&set).layer(net.clone()).oneshot(with(&tried(&set, 0))));
+    yield_now().await;
+    net.answers("b", 200);
+    let next = NextUpstream::on([On::Status(StatusCode::TOO_MANY_REQUESTS)]).revisit();
+    let layer = layer(&set).next_upstream(next);
+    let attempts = Attempts::first_of(2);
+    let first = layer.layer(net.clone()).oneshot(with(&attempts)).await;
+    assert_eq!(status(first), StatusCode::TOO_MANY_REQUESTS);
+    let answer = layer.layer(net.clone()).oneshot(again(&attempts)).await;
+    assert_eq!((status(answer), net.calls("a")), (StatusCode::OK, 1));
+}
