@@ -119,7 +119,8 @@ impl Attempts {
         self.state().turn
     }
 
-    /// The same, which is given up unless this attempt keeps it again.
+    /// Takes that turn. It is over then, unless the attempt that it is for fails in its turn and
+    /// [keeps](Self::keep_turn) one again.
     #[must_use]
     pub fn take_turn(&self) -> Option<Turn> {
         self.state().turn.take()

@@ -13,11 +13,11 @@ use std::{
 
 use buttress::{
     BalanceLayer, Endpoint, EndpointSet, RetryLayer,
-    balance::{LeastRequest, NextUpstream, Once, SharedClient},
+    balance::{Health, LeastRequest, NextUpstream, Once, SharedClient},
     client::Elsewhere,
 };
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header::RETRY_AFTER};
 use http_body_util::Full;
 use tokio::{task::yield_now, time::Instant};
 use tower::{Layer as _, ServiceExt as _, util::BoxCloneSyncService};
@@ -80,4 +80,53 @@ async fn one_that_did_not_wait_stands_in_line_for_the_others() {
     let client = retry.layer(balance.layer(net));
     assert_eq!(client.oneshot(post()).await.unwrap().status(), StatusCode::OK);
     assert_eq!(before.elapsed(), WAIT, "no place came free");
+}
+
+/// Two endpoints, of which each refuses its first call and asks for four seconds.
+fn busy() -> (EndpointSet, Layered, Net) {
+    let set = EndpointSet::new(["http://a", "http://b"].map(|it| Endpoint::new(it).unwrap()));
+    let set = set.unwrap();
+    let left = Arc::new(AtomicUsize::new(2));
+    let net = Net::new(tower::service_fn(move |_| {
+        let mut response = Response::new(Full::<Bytes>::default());
+        let refuses =
+            left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if refuses.is_ok() {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("4"));
+        }
+        std::future::ready(Ok(response))
+    }));
+    let balance = BalanceLayer::new(set.clone())
+        .least_request()
+        .health(Health::new().max_fails(0).max_hold(WAIT))
+        .queue(9, WAIT)
+        .next_upstream(NextUpstream::default().non_idempotent().revisit())
+        .without_failover();
+    (set, balance, net)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_comes_after_the_deadline_is_not_waited_for() {
+    let (set, balance, net) = busy();
+    let before = Instant::now();
+    let retry = RetryLayer::llm().map_policy(|policy| Elsewhere::new(policy, set));
+    let client = retry.total_timeout(Duration::from_secs(3)).layer(balance.layer(net));
+    let answer = client.oneshot(post()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "the last failure is returned");
+    assert_eq!(
+        (answer.headers()[RETRY_AFTER].as_bytes(), before.elapsed()),
+        (&b"4"[..], Duration::ZERO)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_comes_later_than_an_attempt_may_take_is_waited_for_outside_of_it() {
+    let (set, balance, net) = busy();
+    let before = Instant::now();
+    let retry = RetryLayer::llm().map_policy(|policy| Elsewhere::new(policy, set));
+    let client = retry.attempt_timeout(Duration::from_secs(3)).layer(balance.layer(net));
+    assert_eq!(client.oneshot(post()).await.unwrap().status(), StatusCode::OK);
+    let soon = Duration::from_secs(4)..Duration::from_millis(4_500);
+    assert!(soon.contains(&before.elapsed()), "{:?}", before.elapsed());
 }
