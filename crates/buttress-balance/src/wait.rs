@@ -101,7 +101,7 @@ impl<P: Pick> Wait<P> {
 const MILLI: Duration = Duration::from_millis(1);
 
 /// When a call looks again after what it has left to those behind it.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(50);
 
 impl<P: Pick> Drop for Wait<P> {
     fn drop(&mut self) {

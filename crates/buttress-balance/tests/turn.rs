@@ -293,3 +293,30 @@ async fn its_last_try_does_not_go_back_at_once_to_one_that_asked_this_caller_to_
     let answer = layer.layer(net.clone()).oneshot(again(&attempts)).await;
     assert_eq!((status(answer), net.calls("a")), (StatusCode::OK, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_added_ends_its_wait() {
+    let (net, set) = (Net::new(), set(["a", "b"]));
+    let attempts = tried(&set, 0);
+    attempts.note_endpoint(set.snapshot()[1].id.number());
+    let before = Instant::now();
+    attempts.keep_turn(Turn::since(before.into_std()).back_from((before + WAIT / 2).into_std()));
+    let call = tokio::spawn(layer(&set).layer(net).oneshot(again(&attempts)));
+    yield_now().await;
+    assert!(set.snapshot().iter().all(|endpoint| set.remove(endpoint.id)));
+    tokio::time::sleep(HOLD).await;
+    assert!(!call.is_finished(), "calls wait for the first one of a set that is empty");
+    set.insert(endpoint("c"));
+    assert_eq!((status(call.await.unwrap()), before.elapsed()), (StatusCode::OK, HOLD));
+}
+
+#[test]
+fn without_a_runtime_there_is_no_line_and_a_turn_ends_at_any_endpoint() {
+    let (net, set) = (Net::new(), set(["a"]));
+    let attempts = tried(&set, 0);
+    let now = Instant::now().into_std();
+    attempts.keep_turn(Turn::since(now).back_from(now + WAIT / 2));
+    let call = layer(&set).layer(net).oneshot(again(&attempts));
+    let answer = futures_util::FutureExt::now_or_never(call);
+    assert_eq!(status(answer.unwrap()), StatusCode::OK);
+}
