@@ -82,18 +82,18 @@ async fn one_that_did_not_wait_stands_in_line_for_the_others() {
     assert_eq!(before.elapsed(), WAIT, "no place came free");
 }
 
-/// Two endpoints, of which each refuses its first call and asks for four seconds.
-fn busy() -> (EndpointSet, Layered, Net) {
+/// Two endpoints that refuse so many calls, and ask for so many seconds.
+fn busy(calls: usize, seconds: &'static str) -> (EndpointSet, Layered, Net) {
     let set = EndpointSet::new(["http://a", "http://b"].map(|it| Endpoint::new(it).unwrap()));
     let set = set.unwrap();
-    let left = Arc::new(AtomicUsize::new(2));
+    let left = Arc::new(AtomicUsize::new(calls));
     let net = Net::new(tower::service_fn(move |_| {
         let mut response = Response::new(Full::<Bytes>::default());
         let refuses =
             left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if refuses.is_ok() {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("4"));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         std::future::ready(Ok(response))
     }));
@@ -108,7 +108,7 @@ fn busy() -> (EndpointSet, Layered, Net) {
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_comes_after_the_deadline_is_not_waited_for() {
-    let (set, balance, net) = busy();
+    let (set, balance, net) = busy(2, "4");
     let before = Instant::now();
     let retry = RetryLayer::llm().map_policy(|policy| Elsewhere::new(policy, set));
     let client = retry.total_timeout(Duration::from_secs(3)).layer(balance.layer(net));
@@ -122,11 +122,32 @@ async fn a_turn_that_comes_after_the_deadline_is_not_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_comes_later_than_an_attempt_may_take_is_waited_for_outside_of_it() {
-    let (set, balance, net) = busy();
+    let (set, balance, net) = busy(2, "4");
     let before = Instant::now();
     let retry = RetryLayer::llm().map_policy(|policy| Elsewhere::new(policy, set));
     let client = retry.attempt_timeout(Duration::from_secs(3)).layer(balance.layer(net));
     assert_eq!(client.oneshot(post()).await.unwrap().status(), StatusCode::OK);
     let soon = Duration::from_secs(4)..Duration::from_millis(4_500);
     assert!(soon.contains(&before.elapsed()), "{:?}", before.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_asks_for_longer_than_a_call_waits_keeps_no_call_from_the_others() {
+    let (set, balance, net) = busy(1, "3600");
+    let before = Instant::now();
+    let retry = RetryLayer::llm().map_policy(|policy| Elsewhere::new(policy, set));
+    let client = retry.layer(balance.layer(net));
+    assert_eq!(client.oneshot(post()).await.unwrap().status(), StatusCode::OK);
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_ask_for_longer_than_a_call_waits_the_refusal_is_returned() {
+    let (set, balance, net) = busy(9, "3600");
+    let before = Instant::now();
+    let retry = RetryLayer::llm().map_policy(|policy| Elsewhere::new(policy, set));
+    let client = retry.layer(balance.layer(net));
+    let answer = client.oneshot(post()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(before.elapsed(), Duration::ZERO);
 }
