@@ -118,10 +118,13 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         // Whoever waits was here first, or is told apart in the line.
         let lease = if waiting {
             Err(Unavailable::Full)
-        } else if self.back.is_some() {
-            self.core.lease(&self.ask(), now)
         } else {
-            balancer.lease(&self.ask(), now)
+            // One that was not tried comes first, as it does where the balancer goes on by itself.
+            let untried = Ask { back: None, ..self.ask() };
+            match balancer.lease(&untried, now) {
+                Err(_) if self.back.is_some() => self.core.lease(&self.ask(), now),
+                found => found,
+            }
         };
         match lease {
             Ok(lease) => self.arrive(lease),
@@ -143,7 +146,8 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         O: Observer,
     {
         let waits = reason != Unavailable::Ejected;
-        let queue = self.settings.rules.queue;
+        let rules = &self.settings.rules;
+        let queue = if self.resumed { rules.line() } else { rules.queue };
         let wait = waits.then(|| Wait::join(&self.core, queue, self.started)).flatten();
         if let Some(wait) = wait {
             tracing::debug!(%reason, "waiting in line");

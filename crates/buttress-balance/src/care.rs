@@ -77,7 +77,9 @@ impl<P: Pick> Core<P> {
             } else if probe.is_none() {
                 probe = self.probe(candidate, ask, now);
                 if probe.is_none() {
-                    pulse.due_at(now.as_millis().saturating_add(1));
+                    // If this call may not try it, the one behind it in line may, at once.
+                    let left = u64::from(pulse.line.len() == 0 || candidate.node().is_full());
+                    pulse.due_at(now.as_millis().saturating_add(left));
                 }
             } else {
                 pulse.due_at(0);

@@ -89,10 +89,14 @@ impl<P: Pick> Choice<'_, P> {
         self.least_busy(|candidate| candidate.success_rate(self.now) >= DOES_WELL)
     }
 
+    /// Backups, and those that are spared, only if no other one suits.
     fn least_busy(&self, suits: impl Fn(&Candidate) -> bool) -> Option<Lease> {
-        let free = self.table.fit().filter(|candidate| !candidate.node().is_full());
-        let suitable = free.filter(|candidate| suits(candidate));
-        self.take(suitable.min_by_key(|candidate| candidate.in_flight())?, Kind::Plain)
+        let suitable = |it: &&Candidate| !it.node().is_full() && suits(it);
+        let of_level = |level: &Level<P::Table>| {
+            let suitable = level.candidates.iter().filter(suitable);
+            self.take(suitable.min_by_key(|candidate| candidate.in_flight())?, Kind::Plain)
+        };
+        self.table.levels().find_map(of_level)
     }
 
     #[inline(always)]

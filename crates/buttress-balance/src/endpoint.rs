@@ -230,7 +230,7 @@ impl std::str::FromStr for Endpoint {
     }
 }
 
-/// The number of an endpoint in its set, never given twice.
+/// The number of an endpoint in its set. No other endpoint of this process has it, in whatever set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointId(u64);
 

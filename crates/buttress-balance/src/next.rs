@@ -245,7 +245,8 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
             made.note_endpoint(from.number());
             Some(made)
         });
-        let attempts = attempts.filter(|attempts| failed || attempts.made() > 1);
+        let tells = |it: &Attempts| failed || it.made() > 1 || it.turn().is_some();
+        let attempts = attempts.filter(tells);
         match result {
             Err(error) => Err(match attempts {
                 Some(attempts) => AttemptsFailed::new(attempts, error).unsent(!self.sent).into(),

@@ -76,12 +76,15 @@ impl<P: Pick> Wait<P> {
             }
             // What is free, or will be before its time has come, is for those behind.
             let for_others = || ask.back.is_some() || self.core.table.load().has_room();
-            if turn && ask.tried.is_some() && for_others() {
+            // So is an ejected endpoint that this call may not try.
+            let is_due = turn && pulse.is_due(now);
+            if is_due || (turn && ask.tried.is_some() && for_others()) {
                 pulse.line.pass(self.ticket);
             }
             let due = match reason {
                 // Whoever looks after the set may just be about to make the appointment.
                 Unavailable::Held(until) => Some(until),
+                _ if is_due => Some(now.after(LOOK)),
                 _ if turn => pulse.next_due(),
                 _ => None,
             };
@@ -96,6 +99,9 @@ impl<P: Pick> Wait<P> {
 
 /// tokio's timer counts in milliseconds.
 const MILLI: Duration = Duration::from_millis(1);
+
+/// When a call looks again after what it has left to those behind it.
+const LOOK: Duration = Duration::from_millis(50);
 
 impl<P: Pick> Drop for Wait<P> {
     fn drop(&mut self) {

@@ -6,12 +6,14 @@ mod common;
 
 use std::{
     io,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use buttress_balance::{BalanceLayer, Endpoint, EndpointSet, LeastRequest, Observer, State};
-use common::{Net, get, pass, set, streamed};
+use common::{Net, get, in_flight, pass, set, streamed};
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt as _;
 use tower::{Layer as _, ServiceExt as _};
@@ -109,4 +111,37 @@ async fn it_is_told_of_calls_that_were_dropped_after_too_long() {
     let layer = layer.cancel_after(Duration::from_secs(1)).unwrap();
     until_ejected(&net, &set, &layer).await;
     assert_eq!(log.lines(), ["ejected http://a"]);
+}
+
+/// Takes what was ejected out of the set.
+#[derive(Clone)]
+struct Remover {
+    set: EndpointSet,
+    panics: bool,
+}
+
+impl Observer for Remover {
+    fn ejected(&self, endpoint: &Endpoint, _: Duration) {
+        let id = self.set.id_of(endpoint.shown_as()).unwrap();
+        assert!(self.set.drain(id) && self.set.remove(id));
+        assert!(!self.panics, "as it was told");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_may_change_the_set_and_if_it_panics_no_place_is_lost() {
+    for panics in [false, true] {
+        let (net, set, _, layer) = scene();
+        net.on("a", |_| async {
+            let (response, send) = streamed();
+            send.abort(io::ErrorKind::ConnectionReset.into());
+            Ok(response)
+        });
+        let client = layer.observer(Remover { set: set.clone(), panics }).layer(net);
+        for _ in 0..100 {
+            let call = async { client.clone().oneshot(get()).await?.into_body().collect().await };
+            drop(AssertUnwindSafe(call).catch_unwind().await);
+        }
+        assert_eq!((set.len(), in_flight(&set)), (1, 0));
+    }
 }

@@ -7,7 +7,7 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use buttress_balance::{
-    BalanceLayer, EndpointSet, Health, LeastRequest, NextUpstream, Once, SharedClient,
+    BalanceLayer, EndpointSet, Health, LeastRequest, NextUpstream, On, Once, SharedClient,
 };
 use buttress_core::{Attempts, BoxError, Turn};
 use bytes::Bytes;
@@ -181,21 +181,51 @@ async fn no_turn_is_kept_that_would_come_to_nothing() {
     none_after(|layer| layer.next_upstream(NextUpstream::on([]).revisit()), "1", 9, 1).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_turn_that_comes_to_nothing_ends_at_any_endpoint() {
+/// Endpoint `a` answers with this; `b` has one place, in which a call stays.
+async fn full_but_for_one(answer: u16) -> (Net, EndpointSet) {
     let net = Net::new();
     let set = EndpointSet::new([endpoint("a"), endpoint("b").max_in_flight(1).unwrap()]).unwrap();
-    net.answers("a", 503);
+    net.answers("a", answer);
     net.hangs("b");
-    let layer = layer(&set);
-    let _stays = tokio::spawn(layer.clone().layer(net.clone()).oneshot(with(&tried(&set, 0))));
+    tokio::spawn(layer(&set).layer(net.clone()).oneshot(with(&tried(&set, 0))));
     yield_now().await;
-    let (attempts, before) = (Attempts::first_of(3), Instant::now());
-    refused(&layer, &net, &attempts, 1).await;
-    net.answers("a", 200);
-    let answer = layer.layer(net.clone()).oneshot(again(&attempts)).await;
-    assert_eq!((status(answer), before.elapsed()), (StatusCode::OK, WAIT));
-    assert_eq!((net.calls("a"), net.calls("b")), (2, 1));
+    assert_eq!((net.calls("a"), net.calls("b")), (0, 1));
+    (net, set)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_comes_to_nothing_ends_at_any_endpoint() {
+    let next = NextUpstream::default().revisit();
+    for (next, wait) in [(next.clone(), WAIT), (next.within(HOLD), HOLD)] {
+        let (net, set) = full_but_for_one(503).await;
+        let layer = layer(&set).next_upstream(next);
+        let (attempts, before) = (Attempts::first_of(3), Instant::now());
+        refused(&layer, &net, &attempts, 1).await;
+        net.answers("a", 200);
+        let answer = layer.layer(net.clone()).oneshot(again(&attempts)).await;
+        assert_eq!((status(answer), before.elapsed()), (StatusCode::OK, wait));
+        assert_eq!((net.calls("a"), net.calls("b")), (2, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_no_failure_by_itself_tells_of_its_turn_too() {
+    let (net, set) = full_but_for_one(404).await;
+    let next = NextUpstream::on([On::Status(StatusCode::NOT_FOUND)]);
+    let answer = layer(&set).next_upstream(next).layer(net).oneshot(get()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    assert!(answer.extensions().get::<Attempts>().and_then(Attempts::turn).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_another_set_a_turn_is_only_its_age() {
+    let ((net, one), other) = (busy("1"), set(["c", "d"]));
+    let attempts = Attempts::first_of(4);
+    refused(&layer(&one), &net, &attempts, 2).await;
+    assert!(attempts.turn().is_some());
+    let before = Instant::now();
+    let answer = layer(&other).layer(net).oneshot(again(&attempts)).await;
+    assert_eq!((status(answer), before.elapsed()), (StatusCode::OK, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,4 +252,71 @@ async fn where_nothing_is_revisited_a_turn_is_only_its_age() {
     let answer = layer.layer(net.clone()).oneshot(again(&attempts)).await;
     assert_eq!((status(answer), before.elapsed()), (StatusCode::OK, Duration::ZERO));
     assert_eq!((net.calls("a"), net.calls("b")), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_last_try_goes_to_one_that_it_has_not_tried_and_to_no_backup_before_that() {
+    let (net, _) = busy("1");
+    let backup = endpoint("c").backup();
+    let set = EndpointSet::new([endpoint("a"), endpoint("b"), backup]).unwrap();
+    net.hangs("b");
+    tokio::spawn(layer(&set).layer(net.clone()).oneshot(with(&tried(&set, 0))));
+    yield_now().await;
+    assert_eq!(set.snapshot()[1].in_flight, 1);
+    net.answers("b", 200);
+    let attempts = Attempts::first_of(2);
+    refused(&layer(&set), &net, &attempts, 1).await;
+    assert!(attempts.turn().is_some_and(|turn| turn.back().is_some()));
+    let answer = layer(&set).layer(net.clone()).oneshot(again(&attempts)).await;
+    assert_eq!(status(answer), StatusCode::OK);
+    assert_eq!(["a", "b", "c"].map(|host| net.calls(host)), [1, 2, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_last_try_does_not_go_back_at_once_to_one_that_asked_this_caller_to_stay_away() {
+    let (net, set) = busy("1");
+    let too_many = |_| async {
+        let mut response = plain(429);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        Ok(response)
+    };
+    net.on("a", too_many);
+    net.hangs("b");
+    tokio::spawn(layer(&set).layer(net.clone()).oneshot(with(&tried(&set, 0))));
+    yield_now().await;
+    net.answers("b", 200);
+    let next = NextUpstream::on([On::Status(StatusCode::TOO_MANY_REQUESTS)]).revisit();
+    let layer = layer(&set).next_upstream(next);
+    let attempts = Attempts::first_of(2);
+    let first = layer.layer(net.clone()).oneshot(with(&attempts)).await;
+    assert_eq!(status(first), StatusCode::TOO_MANY_REQUESTS);
+    let answer = layer.layer(net.clone()).oneshot(again(&attempts)).await;
+    assert_eq!((status(answer), net.calls("a")), (StatusCode::OK, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_added_ends_its_wait() {
+    let (net, set) = (Net::new(), set(["a", "b"]));
+    let attempts = tried(&set, 0);
+    attempts.note_endpoint(set.snapshot()[1].id.number());
+    let before = Instant::now();
+    attempts.keep_turn(Turn::since(before.into_std()).back_from((before + WAIT / 2).into_std()));
+    let call = tokio::spawn(layer(&set).layer(net).oneshot(again(&attempts)));
+    yield_now().await;
+    assert!(set.snapshot().iter().all(|endpoint| set.remove(endpoint.id)));
+    tokio::time::sleep(HOLD).await;
+    assert!(!call.is_finished(), "calls wait for the first one of a set that is empty");
+    set.insert(endpoint("c"));
+    assert_eq!((status(call.await.unwrap()), before.elapsed()), (StatusCode::OK, HOLD));
+}
+
+#[test]
+fn without_a_runtime_there_is_no_line_and_a_turn_ends_at_any_endpoint() {
+    let (net, set) = (Net::new(), set(["a"]));
+    let attempts = tried(&set, 0);
+    let now = Instant::now().into_std();
+    attempts.keep_turn(Turn::since(now).back_from(now + WAIT / 2));
+    let call = layer(&set).layer(net).oneshot(again(&attempts));
+    let answer = futures_util::FutureExt::now_or_never(call);
+    assert_eq!(status(answer.unwrap()), StatusCode::OK);
 }

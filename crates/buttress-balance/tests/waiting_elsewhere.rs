@@ -13,11 +13,13 @@ use std::{
 
 use buttress_balance::{
     Balance, BalanceLayer, EndpointSet, Health, LeastRequest, NextUpstream, RoundRobin, Served,
+    State,
 };
-use buttress_core::Attempts;
-use common::{Net, endpoint, get, in_flight};
-use http::StatusCode;
-use http_body_util::BodyExt as _;
+use buttress_core::{Attempts, Turn};
+use bytes::Bytes;
+use common::{Net, endpoint, get, in_flight, post};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
 use tokio::{sync::Notify, task::yield_now, time::Instant};
 use tower::{Layer as _, ServiceExt as _};
 
@@ -82,7 +84,7 @@ async fn its_answer_is_given_if_no_place_comes_in_time() {
     let _full = fill(&set).await;
     let before = Instant::now();
     net.on("a", |_| async {
-        let body = http_body_util::Either::Left(http_body_util::Full::from("come again"));
+        let body = http_body_util::Either::Left(Full::from("come again"));
         Ok(http::Response::builder().status(503).body(body).unwrap())
     });
     let answer = layer.layer(net.clone()).oneshot(get()).await.unwrap();
@@ -166,4 +168,47 @@ async fn who_was_refused_goes_before_calls_that_began_later_and_holds_nobody_up(
     assert_eq!(refused.await.unwrap(), (200, 3));
     assert_eq!((later.await.unwrap(), last.await.unwrap()), ((200, 2), (200, 3)));
     assert_eq!((net.calls("a"), net.calls("b")), (3, 1));
+}
+
+/// An ejected endpoint may be tried after ten seconds; the call that heads the line must not try it, and
+/// the one behind it may. How long that one takes.
+async fn tries_an_ejected_endpoint_behind(
+    head: impl FnOnce(&EndpointSet) -> Request<Full<Bytes>>,
+) -> Duration {
+    let Scene { net, set, layer, .. } = scene();
+    let health = Health::new().max_fails(1).fail_timeout(Duration::from_secs(10)).unwrap();
+    let layer = layer.health(health).queue(9, Duration::from_secs(60));
+    let _full = fill(&set).await;
+    net.answers("a", 500);
+    while set.snapshot()[0].state == State::InUse {
+        let failed = layer.layer(net.clone()).oneshot(get()).await.unwrap();
+        assert_eq!(failed.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    net.answers("a", 200);
+    let before = Instant::now();
+    let head = tokio::spawn(layer.layer(net.clone()).oneshot(head(&set)));
+    yield_now().await;
+    let behind = layer.layer(net.clone()).oneshot(get()).await.unwrap();
+    assert_eq!(behind.status(), StatusCode::OK);
+    head.abort();
+    before.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_tried_an_ejected_endpoint_lets_the_next_one_try_it() {
+    let refused_there = |set: &EndpointSet| {
+        let (attempts, mut request) = (Attempts::first_of(3), get());
+        attempts.note_endpoint(set.snapshot()[0].id.number());
+        attempts.keep_turn(Turn::since(Instant::now().into_std()));
+        request.extensions_mut().insert(attempts);
+        request
+    };
+    let time = tries_an_ejected_endpoint_behind(refused_there).await;
+    assert!(time < Duration::from_secs(12), "{time:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_leaves_an_ejected_endpoint_to_others_lets_the_next_one_try_it() {
+    let time = tries_an_ejected_endpoint_behind(|_| post()).await;
+    assert!(time < Duration::from_secs(12), "{time:?}");
 }

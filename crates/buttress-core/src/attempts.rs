@@ -113,13 +113,14 @@ impl Attempts {
     }
 
     /// The turn that the last attempt has kept. With one, a further attempt need not be waited for: it
-    /// waits where the turn is from.
+    /// waits where the turn is from. Whoever waits all the same gives it up first, so as not to wait twice.
     #[must_use]
     pub fn turn(&self) -> Option<Turn> {
         self.state().turn
     }
 
-    /// The same, which is given up unless this attempt keeps it again.
+    /// Takes that turn. It is over then, unless the attempt that it is for fails in its turn and
+    /// [keeps](Self::keep_turn) one again.
     #[must_use]
     pub fn take_turn(&self) -> Option<Turn> {
         self.state().turn.take()

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_core::{Attempts, AttemptsFailed, BoxError, Outcome, Phase, TimedOut};
+use buttress_core::{Attempts, AttemptsFailed, BoxError, Outcome, Phase, TimedOut, Turn};
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -166,6 +166,10 @@ impl<S, P, O: Observer, B, Res> Call<S, P, O, B, Res> {
         P: Policy<Req, Res> + Resend<Req, Backup = B>,
     {
         let policy = &self.settings.policy;
+        let counted = policy.counted(result);
+        if let Some(counted) = &counted {
+            self.drop_late_turn(counted);
+        }
         let delay = match &self.again {
             Again::No(ending) => return Err(*ending),
             Again::Possible { backup, .. } => match policy.judge(backup, outcome, result) {
@@ -174,7 +178,6 @@ impl<S, P, O: Observer, B, Res> Call<S, P, O, B, Res> {
             },
         };
         let max = self.limits().max_attempts.get();
-        let counted = policy.counted(result);
         self.watch.attempts = counted.as_ref().map_or(0, Attempts::made).max(self.watch.attempts);
         if self.watch.attempts >= max {
             return Err(Ending::MaxAttempts);
@@ -184,11 +187,25 @@ impl<S, P, O: Observer, B, Res> Call<S, P, O, B, Res> {
         progress.adopt(counted);
         progress.sent |= outcome != Outcome::NotSent;
         let wait = progress.step(self.limits(), delay);
+        if !wait.is_zero() {
+            // Who waits here is not to wait in line as well.
+            let _ = progress.attempts.take_turn();
+        }
         let planned = progress
             .schedule(wait, self.terms.deadline)
             .and_then(|()| progress.pay(self.budget(), self.limits().on_empty_budget, outcome));
         self.retrying = Some(progress);
         planned.map(|turn| (wait, turn))
+    }
+
+    /// Gives up a turn that would come when the attempt or the call is over: the call would wait for it
+    /// with neither the failure nor an answer to give.
+    fn drop_late_turn(&self, counted: &Attempts) {
+        let Some(back) = counted.turn().and_then(Turn::back) else { return };
+        let end = earlier(self.limits().attempt_timeout, self.terms.deadline_at());
+        if end.is_some_and(|end| end.into_std() <= back) {
+            let _ = counted.take_turn();
+        }
     }
 
     /// Keeps the failure if that holds nothing up; otherwise what gets rid of it.

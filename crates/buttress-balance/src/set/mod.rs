@@ -56,9 +56,12 @@ pub struct EndpointSet(Arc<Shared>);
 pub(crate) struct Shared {
     clock: Clock,
     pub(crate) pulse: Arc<Pulse>,
-    next_id: AtomicU64,
     members: Mutex<Vec<Member>>,
 }
+
+/// One count for all sets, so that [`Attempts`](buttress_core::Attempts) which meet several of them tell
+/// their endpoints apart.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// An endpoint's place in the set.
 #[derive(Clone, Debug)]
@@ -122,7 +125,6 @@ impl EndpointSet {
         Self(Arc::new(Shared {
             clock: Clock::start(),
             pulse: Arc::new(Pulse::new()),
-            next_id: AtomicU64::new(1),
             members: Mutex::new(Vec::new()),
         }))
     }
@@ -319,7 +321,7 @@ impl EndpointSet {
             member.tell(endpoint, source);
             return member.node.id;
         }
-        let id = EndpointId::new(self.0.next_id.fetch_add(1, Ordering::Relaxed));
+        let id = EndpointId::new(NEXT_ID.fetch_add(1, Ordering::Relaxed));
         let now = self.now();
         let node = Node::new(id, endpoint.clone(), Arc::clone(&self.0.pulse), now);
         if slowly {

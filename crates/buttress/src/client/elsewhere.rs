@@ -30,7 +30,8 @@ use super::ClientPolicy;
 ///
 /// The balancer goes on to the next endpoint by itself where it may: for idempotent requests whose
 /// body is in memory. This is for the others that may go again, such as a `POST` to an LLM API
-/// that was refused with 503, and for bodies that are streams. Attempts, budget and deadline count
+/// that was refused with 503, and for bodies that are streams. An endpoint that asks for longer than
+/// a call waits ends the call only if no other is free. Attempts, budget and deadline count
 /// as for any retry; the backoff begins when every endpoint was met and no turn is kept.
 #[derive(Clone, Debug)]
 pub struct Elsewhere<P> {
@@ -91,13 +92,13 @@ impl<Req, Res, P: Policy<Req, Res>> Policy<Req, Res> for Elsewhere<P> {
     ) -> Verdict {
         let verdict = self.policy.judge(backup, outcome, result);
         let met = self.counted(result);
-        let at_once = |met: Attempts| met.turn().is_some() || self.is_possible(&met);
-        match verdict {
-            Verdict::Retry(_) if met.is_some_and(at_once) => {
-                Verdict::Retry(Delay::Pushback(Duration::ZERO))
-            }
-            verdict => verdict,
-        }
+        let goes_at_once = met.is_some_and(|met| match verdict {
+            Verdict::Retry(_) => met.turn().is_some() || self.is_possible(&met),
+            // However long one is to be left alone, the others are there.
+            Verdict::Return(Ending::ServerDelayTooLong) => self.is_possible(&met),
+            _ => false,
+        });
+        if goes_at_once { Verdict::Retry(Delay::Pushback(Duration::ZERO)) } else { verdict }
     }
 
     fn retire(&self, response: Res) -> Retired<Res, Self::Discard> {
