@@ -1,6 +1,7 @@
 //! One call: its endpoint, its copy for the next one, and the decision after each answer.
 
 use std::{
+    mem,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -163,9 +164,13 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
     }
 
     fn least_bad(&mut self) -> Result<Lease, Unavailable> {
-        // A turn is over that has come to nothing, and so are its terms.
-        self.resumed = false;
-        self.core.lease(&self.ask().insistent(), self.core.set().now())
+        // A turn that has come to nothing ends wherever there is room.
+        let resumed = mem::take(&mut self.resumed);
+        let mut ask = self.ask().insistent();
+        if resumed {
+            ask.tried = None;
+        }
+        self.core.lease(&ask, self.core.set().now())
     }
 
     pub(crate) fn arrive(&mut self, lease: Lease)
@@ -255,7 +260,7 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
     where
         O: Observer,
     {
-        match std::mem::replace(&mut self.place, Place::Nowhere) {
+        match mem::replace(&mut self.place, Place::Nowhere) {
             Place::Refused(error) => Poll::Ready(Sent::Refused(self.refuse(error))),
             // Polled again after it was over.
             _ => Poll::Pending,

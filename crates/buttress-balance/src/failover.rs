@@ -124,7 +124,8 @@ impl NextUpstream {
     /// is longer than the call may wait.
     ///
     /// A request whose body is a stream only a retry outside can send again. The call keeps its
-    /// [turn](buttress_core::Turn) then: sent again at once, it waits in line in the same way.
+    /// [turn](buttress_core::Turn) then: sent again at once, it waits in line in the same way. With one
+    /// [try](Self::tries) there is none.
     pub const fn revisit(mut self) -> Self {
         self.revisit = true;
         self

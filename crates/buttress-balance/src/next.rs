@@ -145,10 +145,10 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
         let from = asked.and_then(|asked| Some(now.after(asked.min(self.core.health.max_hold?))));
         let from = from.filter(|from| next.revisits() && *from < until);
         if !has_request {
-            // What the last try waits for has to come in time: no other follows it.
-            let in_time = asked.is_some_and(|asked| now.after(asked) < until);
-            let from = from.filter(|_| in_time || attempts.left() > 1);
-            if now < until {
+            // The last try waits for all of the time: no other follows it.
+            let all = if attempts.left() == 1 { asked } else { None };
+            let from = from.map(|from| all.map_or(from, |all| now.after(all)));
+            if let Some(from) = from.filter(|from| *from < until) {
                 self.keep_turn(from);
             }
             return Next::Nowhere;
@@ -245,8 +245,7 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
             made.note_endpoint(from.number());
             Some(made)
         });
-        let tells = |it: &Attempts| failed || it.made() > 1 || it.turn().is_some();
-        let attempts = attempts.filter(tells);
+        let attempts = attempts.filter(|attempts| failed || attempts.made() > 1);
         match result {
             Err(error) => Err(match attempts {
                 Some(attempts) => AttemptsFailed::new(attempts, error).unsent(!self.sent).into(),

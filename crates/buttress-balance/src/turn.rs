@@ -9,22 +9,16 @@ use buttress_core::Turn;
 use crate::{Moment, Pick, ask::Back, call::Call};
 
 impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
-    /// Keeps the turn of this call, if there is room in the line: for endpoints that it has not tried,
-    /// and from `from` on for any.
-    pub(crate) fn keep_turn(&self, from: Option<Moment>) {
-        let Some(attempts) = &self.attempts else { return };
-        let table = self.core.table.load();
-        let has_others = || table.fit().any(|other| !attempts.has_tried(other.id().number()));
-        let has_room = self.core.set().pulse().line.len() < self.settings.rules.queue.most;
-        if !has_room || (from.is_none() && !has_others()) {
-            return;
+    /// Keeps the turn of this call, which may go to any endpoint from `from` on, if there is room in the
+    /// line.
+    pub(crate) fn keep_turn(&self, from: Moment) {
+        let set = self.core.set();
+        if set.pulse().line.len() < self.settings.rules.queue.most
+            && let Some(attempts) = &self.attempts
+        {
+            let instant = |moment| set.instant(moment).into_std();
+            attempts.keep_turn(Turn::new(instant(self.started), instant(from)));
         }
-        let instant = |moment| self.core.set().instant(moment).into_std();
-        let turn = Turn::since(instant(self.started));
-        attempts.keep_turn(match from {
-            Some(from) => turn.back_from(instant(from)),
-            None => turn,
-        });
     }
 
     /// Goes on in the turn that an earlier attempt has kept, unless it has waited for as long as a call
@@ -38,7 +32,7 @@ impl<L, P: Pick, O, M, B> Call<L, P, O, M, B> {
             return;
         }
         (self.started, self.resumed) = (began, true);
-        let back = turn.back().filter(|_| rules.next.revisits());
-        self.back = back.map(|from| Back { from: set.moment(from), last: attempts.left() == 0 });
+        let back = Back { from: set.moment(turn.from()), last: attempts.left() == 0 };
+        self.back = rules.next.revisits().then_some(back);
     }
 }

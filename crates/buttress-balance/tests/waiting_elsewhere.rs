@@ -199,7 +199,8 @@ async fn who_has_tried_an_ejected_endpoint_lets_the_next_one_try_it() {
     let refused_there = |set: &EndpointSet| {
         let (attempts, mut request) = (Attempts::first_of(3), get());
         attempts.note_endpoint(set.snapshot()[0].id.number());
-        attempts.keep_turn(Turn::since(Instant::now().into_std()));
+        let now = Instant::now().into_std();
+        attempts.keep_turn(Turn::new(now, now));
         request.extensions_mut().insert(attempts);
         request
     };

@@ -150,34 +150,27 @@ impl fmt::Debug for Attempts {
 /// The instants are the standard library's, as those of [`Deadline`] are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
-    since: Instant,
-    back_from: Option<Instant>,
+    began: Instant,
+    from: Instant,
 }
 
 impl Turn {
-    /// Of a call that began at `since`, and only goes to endpoints that it has not tried.
+    /// Of a call that began at `began`, and may go back to endpoints that it has tried from `from` on.
     #[must_use]
-    pub const fn since(since: Instant) -> Self {
-        Self { since, back_from: None }
-    }
-
-    /// It may go back to those that it has tried, from this instant on.
-    #[must_use]
-    pub const fn back_from(mut self, instant: Instant) -> Self {
-        self.back_from = Some(instant);
-        self
+    pub const fn new(began: Instant, from: Instant) -> Self {
+        Self { began, from }
     }
 
     /// When the call began.
     #[must_use]
     pub const fn began(self) -> Instant {
-        self.since
+        self.began
     }
 
-    /// From when on it may go to endpoints that it has tried.
+    /// From when on it may go back to endpoints that it has tried.
     #[must_use]
-    pub const fn back(self) -> Option<Instant> {
-        self.back_from
+    pub const fn from(self) -> Instant {
+        self.from
     }
 }
 
@@ -282,7 +275,7 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
     fn a_turn_is_taken_once_and_goes_along_with_a_new_limit() {
         let now = Instant::now();
-        let turn = Turn::since(now).back_from(now);
+        let turn = Turn::new(now, now);
         let inner = Attempts::first_of(2);
         inner.keep_turn(turn);
         let outer = inner.with_limit(3);

@@ -201,9 +201,9 @@ impl<S, P, O: Observer, B, Res> Call<S, P, O, B, Res> {
     /// Gives up a turn that would come when the attempt or the call is over: the call would wait for it
     /// with neither the failure nor an answer to give.
     fn drop_late_turn(&self, counted: &Attempts) {
-        let Some(back) = counted.turn().and_then(Turn::back) else { return };
+        let Some(from) = counted.turn().map(Turn::from) else { return };
         let end = earlier(self.limits().attempt_timeout, self.terms.deadline_at());
-        if end.is_some_and(|end| end.into_std() <= back) {
+        if end.is_some_and(|end| end.into_std() <= from) {
             let _ = counted.take_turn();
         }
     }

@@ -23,12 +23,14 @@ use tokio::{task::yield_now, time::Instant};
 use tower::{Layer as _, ServiceExt as _, util::BoxCloneSyncService};
 
 const WAIT: Duration = Duration::from_secs(10);
+const HOLD: Duration = Duration::from_millis(200);
 
 type Net = BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, Infallible>;
 type Layered = BalanceLayer<LeastRequest, SharedClient, (), Once>;
 
-/// Endpoint `a` refuses its first call and answers all others; `b` has one place, in which a call stays.
-async fn scene() -> (EndpointSet, Layered, Net) {
+/// Endpoint `a` refuses its first call, maybe with a hint, and answers all others; `b` has one place, in
+/// which a call stays.
+async fn scene(hint: Option<&'static str>) -> (EndpointSet, Layered, Net) {
     let a = Endpoint::new("http://a").unwrap();
     let b = Endpoint::new("http://b").unwrap().max_in_flight(1).unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
@@ -41,6 +43,8 @@ async fn scene() -> (EndpointSet, Layered, Net) {
             let mut response = Response::new(Full::<Bytes>::default());
             if asked.fetch_add(1, Ordering::SeqCst) == 0 {
                 *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                let hint = hint.map(HeaderValue::from_static);
+                hint.map(|hint| response.headers_mut().insert(RETRY_AFTER, hint));
             }
             Ok(response)
         }
@@ -49,8 +53,9 @@ async fn scene() -> (EndpointSet, Layered, Net) {
     let set = EndpointSet::new([b]).unwrap();
     let balance = BalanceLayer::new(set.clone())
         .least_request()
+        .health(Health::new().max_hold(HOLD))
         .queue(9, WAIT)
-        .next_upstream(NextUpstream::default().non_idempotent())
+        .next_upstream(NextUpstream::default().non_idempotent().revisit())
         .without_failover();
     tokio::spawn(balance.layer(net.clone()).oneshot(post()));
     yield_now().await;
@@ -65,21 +70,32 @@ fn post() -> Request<Full<Bytes>> {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_that_has_waited_by_itself_goes_back_to_an_endpoint_that_does_well() {
-    let (_set, balance, net) = scene().await;
+    let (_set, balance, net) = scene(Some("1")).await;
     let before = Instant::now();
     let client = RetryLayer::llm().layer(balance.layer(net));
     assert_eq!(client.oneshot(post()).await.unwrap().status(), StatusCode::OK);
-    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+    let soon = Duration::from_secs(1)..Duration::from_secs(2);
+    assert!(soon.contains(&before.elapsed()), "{:?}", before.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_did_not_wait_stands_in_line_for_the_others() {
-    let (set, balance, net) = scene().await;
+async fn one_that_did_not_wait_goes_back_when_its_turn_comes() {
+    let (set, balance, net) = scene(Some("1")).await;
     let before = Instant::now();
     let retry = RetryLayer::llm().map_policy(|policy| Elsewhere::new(policy, set));
     let client = retry.layer(balance.layer(net));
     assert_eq!(client.oneshot(post()).await.unwrap().status(), StatusCode::OK);
-    assert_eq!(before.elapsed(), WAIT, "no place came free");
+    assert_eq!(before.elapsed(), HOLD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_hint_there_is_no_turn_but_a_backoff() {
+    let (set, balance, net) = scene(None).await;
+    let before = Instant::now();
+    let retry = RetryLayer::llm().map_policy(|policy| Elsewhere::new(policy, set));
+    let client = retry.layer(balance.layer(net));
+    assert_eq!(client.oneshot(post()).await.unwrap().status(), StatusCode::OK);
+    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
 }
 
 /// Two endpoints that refuse so many calls, and ask for so many seconds.

@@ -10,8 +10,8 @@ use super::ClientPolicy;
 
 /// A retry policy that does as `P` says, but at once while an endpoint that this request has not
 /// met has a place free: the wait is there to spare the one that failed, and the balancer does not
-/// go back to that one. It does so too where the balancer keeps the call's [turn](buttress_core::Turn): while
-/// the others are full, or where a call may [revisit](buttress_balance::NextUpstream::revisit) those that refused it.
+/// go back to that one. It does so too where the balancer keeps the call's [turn](buttress_core::Turn), as it does
+/// where a call may [revisit](buttress_balance::NextUpstream::revisit) those that refused it.
 ///
 /// ```
 /// use buttress::{Client, Endpoint, EndpointSet, RetryLayer, client::Elsewhere};
