@@ -3,6 +3,7 @@
 mod common;
 
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     sync::{
         Arc,
@@ -12,8 +13,8 @@ use std::{
 };
 
 use buttress_balance::{
-    Ask, Balancer, Endpoint, EndpointSet, Event, Health, HealthCheck, LearnedLimit, LeastRequest,
-    Observation, State, Verdict,
+    Ask, Balancer, Candidate, Endpoint, EndpointSet, Event, Health, HealthCheck, LearnedLimit,
+    LeastRequest, Observation, State, Verdict,
 };
 use bytes::Bytes;
 use common::{Net, endpoint, pass, set};
@@ -76,12 +77,15 @@ async fn two_hundred_answers_are_two_hundred_endpoints() {
     let set = EndpointSet::empty();
     let all: Vec<_> = (0..200).map(|n| endpoint(&format!("10.0.0.{n}"))).collect();
     let shuffled: Vec<_> = all.iter().rev().cloned().collect();
-    let answers = stream::iter([Ok::<_, Infallible>(all), Ok(shuffled)]);
-    let watching = set.watch(answers.chain(stream::pending()));
+    let (send, answers) = feed();
+    let watching = set.watch(answers);
+    let ids = || set.candidates().iter().map(Candidate::id).collect::<BTreeSet<_>>();
+    send.send(Ok(all)).unwrap();
     settle().await;
-    assert_eq!(set.len(), 200);
-    let last = set.candidates().iter().map(|candidate| candidate.id().number()).max();
-    assert_eq!(last, Some(200), "none was made twice");
+    let first = ids();
+    send.send(Ok(shuffled)).unwrap();
+    settle().await;
+    assert_eq!((set.len(), ids()), (200, first), "none was made twice");
     drop(watching);
 }
 
