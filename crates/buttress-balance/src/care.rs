@@ -45,7 +45,11 @@ impl<P: Pick> Core<P> {
         let table = Table::build(version, members, &self.policy, &self.health, now);
         let (was, is) = (before.is_panic(), table.is_panic());
         if was != is {
-            tracing::warn!(on = is, "every endpoint is out");
+            if is {
+                tracing::warn!("every endpoint is out");
+            } else {
+                tracing::info!("not every endpoint is out any more");
+            }
             self.set.pulse().tell(|| Event::Panic { on: is });
         }
         self.table.store(Arc::new(table));

@@ -84,9 +84,13 @@ impl<P: Pick> Choice<'_, P> {
         })
     }
 
-    /// The one with the fewest calls in flight of those that do well and have room, tried or not.
+    /// The one with the fewest calls in flight of those that do well and have room, tried or not; none
+    /// that is spared still, if only for some caller's sake: this may be the one.
     fn well(&self) -> Option<Lease> {
-        self.least_busy(|candidate| candidate.success_rate(self.now) >= DOES_WELL)
+        self.least_busy(|candidate| {
+            candidate.success_rate(self.now) >= DOES_WELL
+                && candidate.node().next_end_of_hold(self.now).is_none()
+        })
     }
 
     /// Backups, and those that are spared, only if no other one suits.

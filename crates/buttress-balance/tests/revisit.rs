@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use buttress_balance::{BalanceLayer, EndpointSet, Health, LeastRequest, NextUpstream, Served};
+use buttress_balance::{BalanceLayer, EndpointSet, Health, LeastRequest, NextUpstream, On, Served};
 use buttress_core::Attempts;
 use common::{Net, endpoint, get, in_flight, plain, set};
 use http::{HeaderValue, Response, StatusCode, header::RETRY_AFTER};
@@ -236,4 +236,35 @@ async fn a_call_that_goes_away_while_it_waits_for_its_time_leaves_nothing_behind
     let before = Instant::now();
     assert_eq!(client.oneshot(get()).await.unwrap().status(), StatusCode::OK);
     assert_eq!(before.elapsed(), Duration::ZERO, "nobody is before it in line");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_does_not_go_back_before_that_time_to_one_that_asked_this_caller_to_stay_away() {
+    let (net, set, layer) = scene(4);
+    let left = Arc::new(AtomicU32::new(1));
+    net.on("a", move |_| {
+        let refuses =
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let mut answer = if refuses.is_ok() { refusal("1") } else { plain(200) };
+        if refuses.is_ok() {
+            *answer.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        }
+        async move { Ok(answer) }
+    });
+    net.hangs("b");
+    let b = set.snapshot()[1].id;
+    assert!(set.remove(b));
+    set.insert(endpoint("b").max_in_flight(1).unwrap());
+    let too_many = NextUpstream::on([On::Status(StatusCode::TOO_MANY_REQUESTS)]).revisit();
+    let client = layer.next_upstream(too_many).layer(net.clone());
+    let tried = Attempts::first_of(9);
+    tried.note_endpoint(set.snapshot()[0].id.number());
+    let mut stays = get();
+    stays.extensions_mut().insert(tried);
+    tokio::spawn(client.clone().oneshot(stays));
+    yield_now().await;
+    assert_eq!((net.calls("a"), net.calls("b")), (0, 1));
+    let before = Instant::now();
+    let answer = client.oneshot(get()).await.unwrap();
+    assert_eq!((answer.status(), before.elapsed()), (StatusCode::OK, HOLD));
 }
