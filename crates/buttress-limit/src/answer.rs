@@ -145,8 +145,11 @@ impl Standard {
 
 /// The window into which the request does not fit, if it fits into all the others.
 fn sole(snapshot: &Snapshot) -> Option<(usize, &Standing)> {
+    if let [standing] = snapshot.standings() {
+        return standing.waits().then_some((0, standing));
+    }
     let standings = snapshot.standings().iter().enumerate();
-    let mut violated = standings.filter(|(_, standing)| !standing.wait().is_zero());
+    let mut violated = standings.filter(|(_, standing)| standing.waits());
     violated.next().filter(|_| violated.next().is_none())
 }
 

@@ -22,7 +22,7 @@ static LEGACY: [HeaderName; 3] = [
 
 /// The windows that deny, and when they no longer do. `Retry-After` is not earlier than any of them.
 pub(crate) fn of_denial(headers: &mut HeaderMap, snapshot: &Snapshot) {
-    let violated = named(snapshot).filter(|(_, standing)| !standing.wait().is_zero());
+    let violated = named(snapshot).filter(|(_, standing)| standing.waits());
     let field =
         list(violated.map(|(name, standing)| (name, standing.remaining(), standing.wait())));
     put(headers, field, snapshot.policy());
@@ -85,7 +85,7 @@ pub(crate) fn legacy(headers: &mut HeaderMap, snapshot: &Snapshot) {
         u64::from(standing.remaining()) * 1_000_000 / u64::from(quota.max_burst())
     };
     let Some((quota, standing)) = windows(snapshot).min_by_key(share) else { return };
-    let reset = if standing.wait().is_zero() { standing.full() } else { standing.wait() };
+    let reset = if standing.waits() { standing.wait() } else { standing.full() };
     let values = [u64::from(quota.amount()), u64::from(standing.remaining()), seconds(reset)];
     for (name, value) in LEGACY.iter().zip(values) {
         headers.insert(name, HeaderValue::from(value));

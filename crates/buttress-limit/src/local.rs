@@ -20,7 +20,7 @@ use crate::{
     limiter::{Ask, Denied, Lesson, Limiter, Ticket, Tier, Wait},
     policy::{IntoPolicy, Policy},
     snapshot::Snapshot,
-    store::{Room, Shard},
+    store::{Room, Shard, Straight},
 };
 
 /// Keys for which a shard is worth its lock.
@@ -261,7 +261,11 @@ impl Limiter for Local {
     fn pass(&self, ask: &Ask) -> Option<Result<(), Denied>> {
         let spread = self.shared.spread(ask.key);
         let now = self.shared.clock.now();
-        Some(self.shared.shard(spread).pass(ask, spread, now))
+        let mut shard = self.shared.shard(spread);
+        match shard.straight(ask, spread, now) {
+            Straight::Fits(_) => Some(Ok(())),
+            seen => late(shard, &seen, ask, spread, now),
+        }
     }
 
     fn pass_and_peek(&self, ask: &Ask) -> Option<Result<Option<Snapshot>, Denied>> {
@@ -307,6 +311,23 @@ impl fmt::Debug for Local {
             .field("waiting", &self.waiting())
             .finish_non_exhaustive()
     }
+}
+
+/// Goes on with a request that does not pass as most do.
+#[inline(never)]
+fn late(
+    mut shard: MutexGuard<'_, Shard>,
+    seen: &Straight,
+    ask: &Ask,
+    spread: u64,
+    now: u64,
+) -> Option<Result<(), Denied>> {
+    if let Straight::Spent(number) = *seen {
+        let spent = shard.spent(number, ask, now);
+        drop(shard);
+        return Some(Err(spent.denied()));
+    }
+    Some(shard.weigh(ask, spread, now).map(drop))
 }
 
 /// Nothing that runs under the lock leaves a shard half changed.

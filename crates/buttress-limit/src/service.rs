@@ -105,6 +105,8 @@ where
         Poll::Ready(Ok(()))
     }
 
+    // Where it is called in line, the compiler copies the request once more to look at it.
+    #[inline(never)]
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let key = if self.plain { self.key.at_hand(&Head::of(&request)) } else { None };
         let Some(key) = key else { return self.examine(request) };
@@ -117,8 +119,7 @@ where
                 self.settings.observer.admitted(ask.key, &ask.cost, Duration::ZERO);
                 ResponseFuture::called(self.inner.call(request), None)
             }
-            Some(Err(denied)) => self.turn_away(&ask, denied, request),
-            None => self.hold(request, Some(ask)),
+            decided => self.call_late(ask, decided, request),
         }
     }
 }
@@ -222,17 +223,18 @@ impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
                 self.settings.observer.admitted(ask.key, &ask.cost, Duration::ZERO);
                 self.let_through(Passed::kept(ask, left), request)
             }
-            Some(Err(denied)) => self.turn_away(&ask, denied, request),
+            Some(Err(denied)) => self.call_late(ask, Some(Err(denied)), request),
             None => self.hold(request, Some(ask)),
         }
     }
 
-    /// Answers a request that is denied, unless that is not enforced.
+    /// Goes on with a request that does not pass at once. A denial is looked at where it lies: to be
+    /// moved it would be copied.
     #[inline(never)]
-    fn turn_away<B, RB>(
+    fn call_late<B, RB>(
         &mut self,
-        ask: &Ask,
-        denied: Denied,
+        ask: Ask,
+        decided: Option<Result<(), Denied>>,
         request: Request<B>,
     ) -> ResponseFuture<S, B, RB, L, R, O, S::Future>
     where
@@ -241,9 +243,15 @@ impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
         R: Respond<RB>,
         O: Send + Sync + 'static,
     {
-        match self.settings.refuse(ask, &denied, &Head::of(&request)) {
-            Some(refusal) => ResponseFuture::answered(refusal),
-            None => self.let_through(Passed::denied(*ask, denied), request),
+        if let Some(Err(denied)) = &decided
+            && let Some(refusal) = self.settings.refuse(&ask, denied, &Head::of(&request))
+        {
+            return ResponseFuture::answered(refusal);
+        }
+        match decided {
+            Some(Ok(())) => ResponseFuture::called(self.inner.call(request), None),
+            Some(Err(denied)) => self.let_through(Passed::denied(ask, denied), request),
+            None => self.hold(request, Some(ask)),
         }
     }
 
@@ -284,7 +292,7 @@ impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
                 ResponseFuture::answered(Refusal::made(keyless(status, &Head::of(&request))))
             }
             Verdict::Passed(passed) => self.let_through(passed, request),
-            Verdict::Denied(ask, denied) => self.turn_away(&ask, denied, request),
+            Verdict::Denied(ask, denied) => self.call_late(ask, Some(Err(denied)), request),
         }
     }
 }

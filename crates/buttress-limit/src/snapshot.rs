@@ -45,6 +45,12 @@ impl Standing {
         Duration::from_nanos(self.wait)
     }
 
+    /// Whether that is not yet.
+    #[inline]
+    pub(crate) const fn waits(&self) -> bool {
+        self.wait > 0
+    }
+
     /// When the whole burst is back.
     #[must_use]
     pub const fn full(&self) -> Duration {
@@ -89,6 +95,6 @@ impl Snapshot {
     /// The names of the windows into which the request does not fit.
     pub fn violated(&self) -> impl Iterator<Item = &str> {
         let windows = self.policy.quotas().iter().zip(&self.standings);
-        windows.filter(|(_, standing)| !standing.wait().is_zero()).map(|(quota, _)| quota.name())
+        windows.filter(|(_, standing)| standing.waits()).map(|(quota, _)| quota.name())
     }
 }

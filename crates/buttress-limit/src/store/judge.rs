@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Charges every window, or none.
-#[inline]
+#[inline(always)]
 pub(super) fn take(policy: &Policy, tats: &mut [u64], now: u64, ask: &Ask) -> bool {
     let meters = policy.meters();
     if ask.spare > 0 && !leaves_enough(meters, tats, now, ask) {
@@ -91,18 +91,39 @@ fn standing(meter: &Meter, tat: u64, now: u64, ask: &Ask) -> Standing {
     Standing::of_nanos(meter.remaining(tat, now), wait, tat.saturating_sub(now))
 }
 
-/// What a request is told whose key has nothing about it but that its quota is spent.
-pub(super) fn spent(policy: &Policy, tats: &[u64], now: u64, ask: &Ask) -> Denied {
-    let ([meter], [tat]) = (policy.meters(), tats) else {
+/// What there is to say of a request whose key has nothing about it but that its quota is spent.
+///
+/// It becomes a denial once the shard is let go: where most of it is still in registers, it is written
+/// but once.
+pub(crate) enum Spent {
+    One { policy: Policy, standing: Standing, too_large: bool },
+    Several(Denied),
+}
+
+impl Spent {
+    #[inline(always)]
+    pub(super) fn of(policy: &Policy, tats: &[u64], now: u64, ask: &Ask) -> Self {
+        if let ([meter], [tat]) = (policy.meters(), tats) {
+            let standing = standing(meter, *tat, now, ask);
+            let too_large = ask.cost.of(meter.unit()) > meter.burst();
+            return Self::One { policy: policy.clone(), standing, too_large };
+        }
         let at = due(policy, tats, now, ask, &Sum::default());
-        return Standings { policy, tats, now, ask }.denied(DeniedKind::Quota, at);
-    };
-    let standing = standing(meter, *tat, now, ask);
-    let (kind, after) = match ask.cost.of(meter.unit()) > meter.burst() {
-        true => (DeniedKind::CostTooLarge, None),
-        false => (DeniedKind::Quota, Some(standing.wait())),
-    };
-    Denied::at(kind, after, Snapshot::of_one(policy.clone(), standing))
+        Self::Several(Standings { policy, tats, now, ask }.denied(DeniedKind::Quota, at))
+    }
+
+    #[inline(always)]
+    pub(crate) fn denied(self) -> Denied {
+        let (policy, standing, too_large) = match self {
+            Self::One { policy, standing, too_large } => (policy, standing, too_large),
+            Self::Several(denied) => return denied,
+        };
+        let (kind, after) = match too_large {
+            true => (DeniedKind::CostTooLarge, None),
+            false => (DeniedKind::Quota, Some(standing.wait())),
+        };
+        Denied::at(kind, after, Snapshot::of_one(policy, standing))
+    }
 }
 
 /// The windows as they are at a denial.

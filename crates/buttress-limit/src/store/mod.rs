@@ -11,6 +11,6 @@ mod terms;
 
 pub(crate) use self::{
     asked::{Entered, Room, Spot, Turn, Waiting},
-    shard::Shard,
+    shard::{Shard, Straight},
     table::Mark,
 };

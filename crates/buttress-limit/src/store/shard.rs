@@ -10,7 +10,7 @@ use crate::{
     snapshot::Snapshot,
     store::{
         asked::{Entered, Placed, Room, Spot, Turn, Waiting},
-        judge::{Standings, due, interval, is_too_large, slack, snapshot, spent, take},
+        judge::{Spent, Standings, due, interval, is_too_large, slack, snapshot, take},
         lowered::Places,
         table::{FRESH, Mark, Own, Table},
         terms::Terms,
@@ -36,7 +36,7 @@ pub(crate) struct Shard {
 }
 
 /// What is quickly seen of a request. The numbers are those of its key's entry.
-enum Straight {
+pub(crate) enum Straight {
     Fits(usize),
     Spent(usize),
     /// There is more to be looked at.
@@ -49,17 +49,7 @@ impl Shard {
         Self { tiers, table, overflow: None, settings: room, seeds, places: Places::default() }
     }
 
-    /// Decides at once, and notes nothing that a refund would need.
-    #[inline(always)]
-    pub(crate) fn pass(&mut self, ask: &Ask, spread: u64, now: u64) -> Result<(), Denied> {
-        match self.straight(ask, spread, now) {
-            Straight::Fits(_) => Ok(()),
-            Straight::Spent(number) => Err(self.spent(number, ask, now)),
-            Straight::No => self.weigh(ask, spread, now).map(drop),
-        }
-    }
-
-    /// The same, and says what is left.
+    /// Decides at once, notes nothing that a refund would need, and says what is left.
     pub(crate) fn pass_and_peek(
         &mut self,
         ask: &Ask,
@@ -71,7 +61,7 @@ impl Shard {
                 let tats = &*self.table.own(number).tats;
                 Ok(snapshot(&self.tiers[ask.tier.index()], tats, now, ask))
             }
-            Straight::Spent(number) => Err(self.spent(number, ask, now)),
+            Straight::Spent(number) => Err(self.spent(number, ask, now).denied()),
             Straight::No => {
                 self.weigh(ask, spread, now)?;
                 Ok(self.peek(ask, spread, now))
@@ -84,14 +74,14 @@ impl Shard {
     pub(crate) fn decide(&mut self, ask: &Ask, spread: u64, now: u64) -> Result<Mark, Denied> {
         match self.straight(ask, spread, now) {
             Straight::Fits(number) => Ok(self.table.mark(number)),
-            Straight::Spent(number) => Err(self.spent(number, ask, now)),
+            Straight::Spent(number) => Err(self.spent(number, ask, now).denied()),
             Straight::No => self.weigh(ask, spread, now),
         }
     }
 
     /// What most requests take: their key is known and has nothing about it.
     #[inline(always)]
-    fn straight(&mut self, ask: &Ask, spread: u64, now: u64) -> Straight {
+    pub(crate) fn straight(&mut self, ask: &Ask, spread: u64, now: u64) -> Straight {
         // The policy is that of the request, which has not to be waited for, and not of the entry.
         let Some(policy) = self.tiers.get(ask.tier.index()) else { return Straight::No };
         let Some(number) = self.table.find(ask.key, spread) else { return Straight::No };
@@ -102,16 +92,16 @@ impl Shard {
         if take(policy, tats, now, ask) { Straight::Fits(number) } else { Straight::Spent(number) }
     }
 
-    #[inline(never)]
-    fn spent(&mut self, number: usize, ask: &Ask, now: u64) -> Denied {
+    #[inline(always)]
+    pub(crate) fn spent(&mut self, number: usize, ask: &Ask, now: u64) -> Spent {
         let policy = &self.tiers[self.tier(ask.tier)];
         let tats = &*self.table.own(number).tats;
-        spent(policy, tats, now, ask)
+        Spent::of(policy, tats, now, ask)
     }
 
     /// Decides where there is more to be looked at, or to be said.
     #[cold]
-    fn weigh(&mut self, ask: &Ask, spread: u64, now: u64) -> Result<Mark, Denied> {
+    pub(crate) fn weigh(&mut self, ask: &Ask, spread: u64, now: u64) -> Result<Mark, Denied> {
         let spot = match self.place(ask, spread, now)? {
             Placed::Free => return Ok(Mark::default()),
             Placed::Taken(spot) => return Ok(self.mark(spot)),
