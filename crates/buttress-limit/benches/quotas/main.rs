@@ -7,6 +7,7 @@
 mod layers;
 mod memory;
 mod raw;
+mod service;
 mod waits;
 
 use std::{
@@ -20,8 +21,10 @@ fn main() -> io::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let mut met = true;
     met &= raw::run()?;
-    met &= layers::run(1)?;
-    met &= layers::run(100_000)?;
+    for count in [1, 100_000] {
+        met &= layers::admissions(count)?;
+        met &= layers::denials(count)?;
+    }
     layers::buffered(&runtime)?;
     met &= waits::run()?;
     met &= memory::run()?;
