@@ -130,7 +130,7 @@ pub use self::{
     layer::CacheLayer,
     observer::Observer,
     outcome::{CacheOutcome, CacheResult},
-    posts::{PromptBody, PromptCache, PromptFuture, PromptLayer},
+    posts::{PromptCache, PromptFuture, PromptLayer},
     prompt::{PromptRoute, Prompts, VOLATILE_FIELDS},
     rfc::{Audience, Flags, Policy, Profile, SetCookie, Vary},
     service::Cache,

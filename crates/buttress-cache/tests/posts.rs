@@ -150,7 +150,7 @@ async fn a_streamed_answer_is_played_back_byte_by_byte() {
 type Reading = Result<Response<Script>, Planted>;
 
 /// An inner service that reads the request's body, and says how much of it had come when it was called.
-async fn reading(request: Request<buttress_cache::PromptBody<Script>>) -> Reading {
+async fn reading(request: Request<buttress_core::ReadAhead<Script>>) -> Reading {
     let length = request.into_body().collect().await.unwrap().to_bytes().len();
     Ok(ok(&[], &length.to_string()))
 }
@@ -179,7 +179,7 @@ async fn a_prompt_over_the_limit_streams_through_and_is_not_kept() {
 async fn an_upload_that_fails_fails_at_the_inner_service() {
     let seen = Arc::new(std::sync::Mutex::new(String::new()));
     let noted = Arc::clone(&seen);
-    let inner = service_fn(move |request: Request<buttress_cache::PromptBody<Script>>| {
+    let inner = service_fn(move |request: Request<buttress_core::ReadAhead<Script>>| {
         let noted = Arc::clone(&noted);
         async move {
             let error = request.into_body().collect().await.unwrap_err();

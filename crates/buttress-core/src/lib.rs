@@ -11,7 +11,7 @@
 //! - [`Attempts`] and [`Deadline`]: one count of attempts and one end of time for all the layers
 //!   that a call passes through;
 //! - [`GuardBody`]: a body that holds a permit or a count until it ends; [`CloneBody`]: one that can
-//!   be had a second time.
+//!   be had a second time; [`ReadAhead`]: one that was read to see what is asked.
 //!
 //! ```
 //! use buttress_core::Outcome;
@@ -29,6 +29,7 @@
 //! - `hyper`: [`Outcome::of_error`] knows the errors of hyper, hyper-util and h2, which is how it
 //!   tells a request that was never sent from one that may have been processed.
 
+mod ahead;
 mod attempts;
 mod clone;
 mod error;
@@ -39,6 +40,7 @@ mod hyper;
 mod outcome;
 mod setting;
 
+pub use ahead::{ReadAhead, Reading};
 pub use attempts::{Attempts, AttemptsFailed, Deadline, Turn};
 pub use clone::CloneBody;
 pub use error::{BoxError, InvalidRequest, Phase, TimedOut, cause, causes};

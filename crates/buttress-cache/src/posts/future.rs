@@ -7,10 +7,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use buttress_core::ReadAhead;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::PromptBody;
 use crate::{Answer, Fetches, Observer, ResponseFuture};
 
 pin_project! {
@@ -18,7 +18,7 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct PromptFuture<S, B, O = ()>
     where
-        S: Fetches<PromptBody<B>>,
+        S: Fetches<ReadAhead<B>>,
         B: Body,
     {
         #[pin]
@@ -32,27 +32,27 @@ pin_project! {
     #[project = StateProj]
     enum State<S, B, O>
     where
-        S: Fetches<PromptBody<B>>,
+        S: Fetches<ReadAhead<B>>,
         B: Body,
     {
         // No prompt: what the cache does with any request.
-        Plain { #[pin] future: ResponseFuture<S, PromptBody<B>, O> },
+        Plain { #[pin] future: ResponseFuture<S, ReadAhead<B>, O> },
         // The body is read => the same.
-        Prompt { future: Boxed<S, PromptBody<B>> },
+        Prompt { future: Boxed<S, ReadAhead<B>> },
     }
 }
 
 impl<S, B, O> PromptFuture<S, B, O>
 where
-    S: Fetches<PromptBody<B>>,
+    S: Fetches<ReadAhead<B>>,
     B: Body,
 {
-    pub(super) const fn plain(future: ResponseFuture<S, PromptBody<B>, O>) -> Self {
+    pub(super) const fn plain(future: ResponseFuture<S, ReadAhead<B>, O>) -> Self {
         Self { state: State::Plain { future } }
     }
 
     pub(super) fn prompt(
-        future: impl Future<Output = Answer<S, PromptBody<B>>> + Send + 'static,
+        future: impl Future<Output = Answer<S, ReadAhead<B>>> + Send + 'static,
     ) -> Self {
         Self { state: State::Prompt { future: Box::pin(future) } }
     }
@@ -60,11 +60,11 @@ where
 
 impl<S, B, O> Future for PromptFuture<S, B, O>
 where
-    S: Fetches<PromptBody<B>>,
+    S: Fetches<ReadAhead<B>>,
     B: Body,
     O: Observer,
 {
-    type Output = Answer<S, PromptBody<B>>;
+    type Output = Answer<S, ReadAhead<B>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
@@ -76,7 +76,7 @@ where
 
 impl<S, B, O> fmt::Debug for PromptFuture<S, B, O>
 where
-    S: Fetches<PromptBody<B>>,
+    S: Fetches<ReadAhead<B>>,
     B: Body,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

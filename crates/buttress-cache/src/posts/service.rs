@@ -6,15 +6,13 @@ use std::{
     task::{Context, Poll},
 };
 
+use buttress_core::{CloneBody, ReadAhead};
 use http::{Request, Response, request::Parts};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{
-    PromptBody, PromptFuture,
-    gather::{Gathered, gather},
-};
+use super::PromptFuture;
 use crate::{
     Cache, CacheDirective, CacheLayer, Fetches, KeySpec, Observer, Prompts, ResponseBody,
     core::PromptKey,
@@ -75,34 +73,26 @@ impl<S, O> PromptCache<S, O> {
         prompts: &Prompts,
         keys: &KeySpec,
         mut parts: Parts,
-        body: Gathered<B>,
-    ) -> Request<PromptBody<B>> {
-        let body = match body {
-            Gathered::Whole(bytes) => {
-                let directive = parts.extensions.get::<CacheDirective>();
-                let scope = directive.and_then(|directive| directive.scope.as_deref());
-                let key = prompts.find(&parts).and_then(|route| {
-                    let identity = prompts.identify(route, keys, &parts, &bytes, scope).ok()?;
-                    Some(PromptKey { identity, ttl: route.lifetime() })
-                });
-                match key {
-                    Some(key) => drop(parts.extensions.insert(key)),
-                    None => drop(parts.extensions.insert(CacheDirective::bypass())),
-                }
-                PromptBody::whole(bytes)
-            }
-            Gathered::Begun(body) => {
-                parts.extensions.insert(CacheDirective::bypass());
-                body
-            }
-        };
+        body: ReadAhead<B>,
+    ) -> Request<ReadAhead<B>> {
+        let key = body.bytes().and_then(|bytes| {
+            let directive = parts.extensions.get::<CacheDirective>();
+            let scope = directive.and_then(|directive| directive.scope.as_deref());
+            let route = prompts.find(&parts)?;
+            let identity = prompts.identify(route, keys, &parts, bytes, scope).ok()?;
+            Some(PromptKey { identity, ttl: route.lifetime() })
+        });
+        match key {
+            Some(key) => drop(parts.extensions.insert(key)),
+            None => drop(parts.extensions.insert(CacheDirective::bypass())),
+        }
         Request::from_parts(parts, body)
     }
 }
 
 impl<S, B, O> Service<Request<B>> for PromptCache<S, O>
 where
-    S: Fetches<PromptBody<B>> + Clone,
+    S: Fetches<ReadAhead<B>> + Clone,
     B: Body<Error: Send> + Send + Unpin + 'static,
     O: Observer,
 {
@@ -117,15 +107,15 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (parts, body) = request.into_parts();
         let Some(route) = self.prompts.find(&parts) else {
-            let request = Request::from_parts(parts, PromptBody::unread(body));
-            return PromptFuture::plain(self.cache.answer(request, Some(PromptBody::again)));
+            let request = Request::from_parts(parts, ReadAhead::unread(body));
+            return PromptFuture::plain(self.cache.answer(request, Some(CloneBody::try_clone)));
         };
         let most = route.request_limit();
         let Self { cache, prompts, keys } = self.clone();
         PromptFuture::prompt(async move {
-            let body = gather(body, most).await;
+            let body = ReadAhead::read(body, most).await;
             let request = Self::keyed(&prompts, &keys, parts, body);
-            cache.answer(request, Some(PromptBody::again)).await
+            cache.answer(request, Some(CloneBody::try_clone)).await
         })
     }
 }

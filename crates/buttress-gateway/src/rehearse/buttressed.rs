@@ -6,10 +6,10 @@ use buttress::{
     BalanceLayer, Body, BoxError, CacheLayer, Client, Endpoint, EndpointSet, MemoryStore,
     RetryLayer, SettingError,
     balance::{Health, LeastRequest, NextUpstream, On},
-    cache::{PromptBody, PromptCache, PromptRoute, Prompts, Scope},
+    cache::{PromptCache, PromptRoute, Prompts, Scope},
     client::Elsewhere,
 };
-use buttress_core::{Attempts, AttemptsFailed, cause};
+use buttress_core::{Attempts, AttemptsFailed, ReadAhead, cause};
 use buttress_dns::{Dns, Upstreams};
 use buttress_retry::{CloneBodies, CommitLayer, Held, HttpPolicy};
 use bytes::Bytes;
@@ -50,7 +50,7 @@ pub struct Buttressed {
 }
 
 type Cached = PromptCache<MapRequest<Client, fn(Sent) -> Request<Body>>>;
-type Sent = Request<PromptBody<Full<Bytes>>>;
+type Sent = Request<ReadAhead<Full<Bytes>>>;
 
 impl Buttressed {
     /// Calls the API at these hosts and ports. Their names are looked up once before this returns, as

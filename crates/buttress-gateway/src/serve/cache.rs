@@ -16,9 +16,9 @@ use std::{
 
 use buttress::cache::{
     CacheDirective, CacheLayer, ForwardingGuard, KeySpec, MemoryStore, Observer, Profile,
-    PromptBody, PromptCache, PromptRoute, Prompts, ResponseBody, Scope, StoreError,
+    PromptCache, PromptRoute, Prompts, ResponseBody, Scope, StoreError,
 };
-use buttress_core::BoxError;
+use buttress_core::{BoxError, ReadAhead};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use http::{
@@ -276,7 +276,7 @@ fn prompts(settings: &CacheArguments) -> Result<Prompts, Error> {
     Ok(prompts)
 }
 
-impl Service<Request<PromptBody<RequestBody>>> for Behind {
+impl Service<Request<ReadAhead<RequestBody>>> for Behind {
     type Response = Response<UpstreamBody>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
@@ -286,7 +286,7 @@ impl Service<Request<PromptBody<RequestBody>>> for Behind {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<PromptBody<RequestBody>>) -> Self::Future {
+    fn call(&mut self, mut request: Request<ReadAhead<RequestBody>>) -> Self::Future {
         if !self.preserve_host {
             request.headers_mut().remove(HOST);
         }
