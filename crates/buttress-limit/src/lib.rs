@@ -34,7 +34,8 @@
 //!
 //! In front of a provider with a limit on requests and on tokens: calls wait in line until they fit
 //! into both, the tokens are estimated first and put right by the `usage` in the answer, and a 429
-//! pauses everyone.
+//! pauses everyone. What a request allows its answer to come to is in its body, which an [`EstimateLayer`]
+//! outside of a retry layer reads; without one it is taken to be 500 tokens.
 //!
 //! ```
 //! use buttress_limit::{Estimate, Local, Policy, Quota, RateLimitLayer, UsageSettle};
@@ -121,7 +122,7 @@
 //!
 //! # Features
 //!
-//! - `openai` (default): [`Estimate`] and [`UsageSettle`];
+//! - `openai` (default): [`Estimate`], [`EstimateLayer`] and [`UsageSettle`];
 //! - `axum`: the peer and the route of a request to an axum server.
 
 mod acquire;
@@ -160,7 +161,9 @@ pub mod throttle;
 pub use buttress_core::SettingError;
 
 #[cfg(feature = "openai")]
-pub use self::openai::{Estimate, Estimated, UsageSettle};
+pub use self::openai::{
+    Ahead, Estimate, EstimateFuture, EstimateLayer, EstimateTokens, Estimated, UsageSettle,
+};
 pub use self::{
     acquire::Acquire,
     answer::{Answer, Respond, RespondWith, Standard},

@@ -5,18 +5,20 @@
 //! 0. **Cache**, in a module of its own: an answer that is kept costs no attempt and no place.
 //! 1. **Concurrency** (the `overload` module). Outside of the rest: what has to wait or is refused has not
 //!    begun, and holds nothing.
-//! 2. **Retry** ([`Log`] watches it). Outside of what follows, so that each attempt may go to another upstream
+//! 2. **Estimate**, where tokens are limited: the body is read, up to 1 MiB. Outside of retry, so that it is
+//!    read once; inside of concurrency, so that no more bodies lie in memory than requests are under way.
+//! 3. **Retry** ([`Log`] watches it). Outside of what follows, so that each attempt may go to another upstream
 //!    and has a first-byte timeout of its own. One budget for both policies: it is the upstreams
 //!    that it protects, and those are the same.
-//! 3. **Commit**, for `llm` only. Inside of retry, so that an answer that ends before it has begun
+//! 4. **Commit**, for `llm` only. Inside of retry, so that an answer that ends before it has begun
 //!    is an attempt that failed.
-//! 4. **Rate limit**. Inside of retry, since an upstream counts every attempt; outside of balance, so
+//! 5. **Rate limit**. Inside of retry, since an upstream counts every attempt; outside of balance, so
 //!    that what waits has no upstream yet.
-//! 5. **Throttle** (the `overload` module). Inside of retry, so that each attempt counts; outside of
+//! 6. **Throttle** (the `overload` module). Inside of retry, so that each attempt counts; outside of
 //!    balance, which spares single upstreams, while this is for all of them together.
-//! 6. **Balance**. One set of upstreams for all policies: what is in flight and who is ejected is
+//! 7. **Balance**. One set of upstreams for all policies: what is in flight and who is ejected is
 //!    the same for all.
-//! 7. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS, and one
+//! 8. **Transport**: first-byte and idle-read timeouts, the pool, connect timeout, TLS, and one
 //!    handle for names under all of it.
 
 use std::{fs, time::Duration};
@@ -25,9 +27,10 @@ use buttress::{
     Setup,
     balance::ResponseBody,
     client::Elsewhere,
+    limit::Estimate,
     transport::{Transport, TransportBody},
 };
-use buttress_core::BoxError;
+use buttress_core::{BoxError, ReadAhead};
 use buttress_retry::{
     Backoff, Budget, Commit, Done, EmptyBudget, Held, HeldBody, HttpPolicy, Observer, ReplayBodies,
     ReplayLimits, ReplayMemory, Retry, RetryLayer, Retrying, SettingError,
@@ -72,6 +75,7 @@ pub(crate) type StackBody = Either<HeldBody<BalancedBody>, Either<BalancedBody, 
 #[derive(Clone, Debug)]
 pub(crate) struct Stack {
     concurrency: Concurrency,
+    estimate: Option<Estimate>,
     policy: Policy,
     /// Whether the path of an upstream itself says that it is an LLM API.
     llm_base: bool,
@@ -131,6 +135,7 @@ impl Stack {
         let llm_base = LLM_PATH.trim_end_matches('/');
         Ok(Self {
             concurrency: Concurrency::new(&arguments.overload)?,
+            estimate: limits::estimate(&arguments.limits),
             policy: arguments.policy,
             llm_base: upstreams.iter().any(|upstream| upstream.base().ends_with(llm_base)),
             llm: llm.observer(Log).layer(replayed),
@@ -180,6 +185,10 @@ impl Stack {
             let response = self.transport.clone().oneshot(request).await?;
             return Ok(response.map(Either::Right).map(Either::Right));
         }
+        let request = match &self.estimate {
+            Some(estimate) => estimate.ahead(request).await,
+            None => request.map(ReadAhead::unread),
+        };
         match self.policy_for(request.uri().path()) {
             Policy::Llm => {
                 let response = self.llm.clone().oneshot(request).await?;

@@ -1,5 +1,7 @@
 //! How many tokens a request will come to, before anybody knows.
 
+use std::time::Duration;
+
 use http::{Request, header::CONTENT_LENGTH};
 use serde::Deserialize;
 
@@ -39,6 +41,8 @@ impl Estimated {
 pub struct Estimate {
     bytes_per_token: u32,
     output: u32,
+    most: u64,
+    wait: Duration,
 }
 
 impl Default for Estimate {
@@ -57,10 +61,11 @@ struct Limits {
 }
 
 impl Estimate {
-    /// With four bytes to a token, and 500 tokens of output where a request does not say.
+    /// With four bytes to a token, and 500 tokens of output where a request does not say. Bodies are
+    /// read up to 1 MiB, for up to 5 seconds.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes_per_token: 4, output: 500 }
+        Self { bytes_per_token: 4, output: 500, most: 1 << 20, wait: Duration::from_secs(5) }
     }
 
     /// Tokens of output where a request does not say how many it allows. Default: 500.
@@ -75,6 +80,31 @@ impl Estimate {
     pub const fn bytes_per_token(mut self, bytes: u32) -> Self {
         self.bytes_per_token = bytes;
         self
+    }
+
+    /// Bytes of a body that an [`EstimateLayer`](super::EstimateLayer) reads before it goes anywhere.
+    /// What is longer is judged by its length. Default: 1 MiB.
+    #[must_use]
+    pub const fn max_body(mut self, bytes: u64) -> Self {
+        self.most = bytes;
+        self
+    }
+
+    /// How long it reads a body that does not come to its end. Then the body streams on from where it was
+    /// read, since whoever sends it may wait for an answer first, and is judged by its length. Default: 5
+    /// seconds.
+    #[must_use]
+    pub const fn max_wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    pub(super) const fn most(&self) -> u64 {
+        self.most
+    }
+
+    pub(super) const fn wait(&self) -> Duration {
+        self.wait
     }
 
     /// The cost of a request with this body. What is not JSON is judged by its length.
