@@ -228,12 +228,12 @@ fn a_request_is_read_once_however_often_it_is_sent() {
     let mut client = gateway.connect();
     // It comes in two pieces, and in a chunked coding, of which the upstream sees neither.
     let (front, back) = BODY.split_at(9);
-    client.send(&format!(
+    client.send(format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
          content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{front}\r\n",
         front.len()
     ));
-    client.send(&format!("{:x}\r\n{back}\r\n0\r\n\r\n", back.len()));
+    client.send(format!("{:x}\r\n{back}\r\n0\r\n\r\n", back.len()));
     assert_eq!(client.head().status(), 200);
     assert_eq!(server.join().unwrap(), vec![BODY.as_bytes(); 3]);
 }
