@@ -176,6 +176,23 @@ async fn a_prompt_over_the_limit_streams_through_and_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_prompt_that_does_not_come_streams_on_and_is_not_kept() {
+    let begun = Instant::now();
+    let inner = service_fn(move |request| {
+        // The client sends the rest when it sees that somebody listens.
+        assert_eq!(begun.elapsed(), Duration::from_secs(10));
+        reading(request)
+    });
+    let client = layer().prompts(prompts()).layer(inner);
+    let body = Script::new().data("{").wait(Duration::from_secs(60)).data("}");
+    let request = Request::post(CHAT).header("authorization", "k").body(body).unwrap();
+    let response = client.oneshot(request).await.unwrap();
+    let outcome = *response.extensions().get::<CacheOutcome>().unwrap();
+    assert_eq!(outcome.result, CacheResult::Bypass);
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upload_that_fails_fails_at_the_inner_service() {
     let seen = Arc::new(std::sync::Mutex::new(String::new()));
     let noted = Arc::clone(&seen);

@@ -19,7 +19,7 @@ pin_project! {
     /// A body of which the beginning, or all, was read ahead: to see what is asked before it is sent on.
     ///
     /// It yields the same data as the body that it was made of, and fails with the same error where that
-    /// one did. What was read and is whole is one frame.
+    /// one did. What was read comes in one piece, or in two if the last one was too much.
     ///
     /// ```
     /// use buttress_core::ReadAhead;
@@ -61,10 +61,11 @@ impl<B: Body> ReadAhead<B> {
 
     /// Reads a body to its end, if that comes within `most` bytes and there is nothing in it but data.
     ///
-    /// Else it stops where that is seen, at the first frame if the body itself says that it is longer.
+    /// Else it stops where that is seen; of a body that itself says that it is longer nothing is read.
+    /// It holds at most about twice the bytes that it has read, in whatever pieces they came.
     /// Dropped before it is ready, what was read is lost with the body; [`Reading::stop`] gives it.
-    pub const fn read(body: B, most: u64) -> Reading<B> {
-        Reading { body: Some(body), most, read: VecDeque::new(), length: 0 }
+    pub fn read(body: B, most: u64) -> Reading<B> {
+        Reading { body: Some(body), most, read: Pieces::new() }
     }
 
     /// All of it, if it was read to its end.
@@ -75,6 +76,16 @@ impl<B: Body> ReadAhead<B> {
         match self.read.front() {
             None => Some(&[]),
             Some(frame) => frame.data_ref().map(|data| &**data),
+        }
+    }
+
+    /// All of its data, if they were read to their end, whether trailers follow or not. After trailers
+    /// nothing comes.
+    pub fn data(&self) -> Option<&[u8]> {
+        let (last, front) = (self.read.back(), self.read.front().and_then(Frame::data_ref));
+        match last.filter(|last| last.is_trailers()) {
+            Some(_) => Some(front.map_or(&[], |data| &**data)),
+            None => self.bytes(),
         }
     }
 
@@ -98,15 +109,35 @@ impl<B: Body> ReadAhead<B> {
     }
 }
 
-/// It can be had again if nothing of it is still to be read.
-impl<B: Body> CloneBody for ReadAhead<B> {
-    fn try_clone(&self) -> Option<Self> {
+impl<B: Body> ReadAhead<B> {
+    /// The same once more, if nothing of it is still to be read.
+    #[must_use]
+    pub fn again(&self) -> Option<Self> {
         if self.is_end_stream() {
             return Some(Self::whole(Bytes::new()));
         }
         self.bytes()?;
         let data = self.read.front()?.data_ref()?;
         Some(Self::whole(data.clone()))
+    }
+}
+
+/// It can be had a second time if what is still to be read of it can.
+impl<B: Body + CloneBody> CloneBody for ReadAhead<B> {
+    fn try_clone(&self) -> Option<Self> {
+        if self.failed.is_some() {
+            return None;
+        }
+        let rest = match &self.rest {
+            Some(rest) => Some(rest.try_clone()?),
+            None => None,
+        };
+        let again = |frame: &Frame<Bytes>| match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) => Some(Frame::data(data.clone())),
+            (None, trailers) => trailers.cloned().map(Frame::trailers),
+        };
+        let read = self.read.iter().map(again).collect::<Option<_>>()?;
+        Some(Self { read, left: self.left, failed: None, rest })
     }
 }
 
@@ -154,59 +185,66 @@ impl<B: Body> fmt::Debug for ReadAhead<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReadAhead")
             .field("read", &self.left)
-            .field("whole", &self.rest.is_none())
+            .field("whole", &self.bytes().is_some())
             .finish_non_exhaustive()
     }
 }
 
-/// Reads a body ahead; made by [`ReadAhead::read`].
+/// Reads a body ahead; made by [`ReadAhead::read`]. It is pending once it has given what it read.
 #[must_use = "futures do nothing unless polled"]
 pub struct Reading<B> {
     body: Option<B>,
     most: u64,
-    read: VecDeque<Frame<Bytes>>,
-    length: u64,
+    read: Pieces,
 }
+
+/// Frames that are read before others have their turn.
+const AT_ONCE: usize = 128;
 
 impl<B: Body + Unpin> Future for Reading<B> {
     type Output = ReadAhead<B>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ReadAhead<B>> {
         let this = &mut *self;
-        let Some(body) = &mut this.body else { return Poll::Pending };
-        if this.read.is_empty() && body.size_hint().lower() > this.most {
-            return Poll::Ready(this.done(None));
-        }
-        loop {
+        for _ in 0..AT_ONCE {
             let Some(body) = &mut this.body else { return Poll::Pending };
+            let length = this.read.length;
+            if length.saturating_add(body.size_hint().lower()) > this.most {
+                return Poll::Ready(this.done(None, None));
+            }
             let frame = match ready!(Pin::new(body).poll_frame(cx)) {
                 None => {
                     this.body = None;
-                    return Poll::Ready(ReadAhead::whole(join(mem::take(&mut this.read))));
+                    return Poll::Ready(this.done(None, None));
                 }
-                Some(Err(error)) => return Poll::Ready(this.done(Some(error))),
+                Some(Err(error)) => return Poll::Ready(this.done(None, Some(error))),
                 Some(Ok(frame)) => in_bytes(frame),
             };
-            this.length += frame.data_ref().map_or(0, |data| data.len() as u64);
-            let plain = frame.is_data();
-            this.read.push_back(frame);
-            if this.length > this.most || !plain {
-                return Poll::Ready(this.done(None));
+            match frame.into_data() {
+                Ok(data) if length.saturating_add(data.len() as u64) <= this.most => {
+                    this.read.push(data);
+                }
+                Ok(data) => return Poll::Ready(this.done(Some(Frame::data(data)), None)),
+                Err(trailers) => return Poll::Ready(this.done(Some(trailers), None)),
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
 impl<B: Body> Reading<B> {
-    /// Reads no further: the body with what was read of it by now. `None` if it was given already.
-    pub fn stop(&mut self) -> Option<ReadAhead<B>> {
-        self.body.is_some().then(|| self.done(None))
+    /// Reads no further: the body with what was read of it by now. An empty one if it was given already.
+    pub fn stop(&mut self) -> ReadAhead<B> {
+        self.done(None, None)
     }
 
-    /// What there is of a body that is not read to its end.
-    fn done(&mut self, failed: Option<B::Error>) -> ReadAhead<B> {
+    /// What was read, the frame that ended that, and what is still to come.
+    fn done(&mut self, last: Option<Frame<Bytes>>, failed: Option<B::Error>) -> ReadAhead<B> {
         let rest = self.body.take().filter(|_| failed.is_none());
-        ReadAhead::begun(mem::take(&mut self.read), rest, failed)
+        let data = self.read.take();
+        let first = (!data.is_empty()).then(|| Frame::data(data));
+        ReadAhead::begun(first.into_iter().chain(last).collect(), rest, failed)
     }
 }
 
@@ -216,22 +254,42 @@ impl<B> Unpin for Reading<B> {}
 impl<B> fmt::Debug for Reading<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reading")
-            .field("read", &self.length)
+            .field("read", &self.read.length)
             .field("most", &self.most)
             .finish_non_exhaustive()
     }
 }
 
-fn in_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
-    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
+/// What is read, in one piece. The first piece is kept as it came; what follows is copied behind it,
+/// so that many small ones take no more than their bytes.
+struct Pieces {
+    first: Bytes,
+    all: BytesMut,
+    length: u64,
 }
 
-fn join(read: VecDeque<Frame<Bytes>>) -> Bytes {
-    let mut pieces = read.into_iter().filter_map(|frame| frame.into_data().ok());
-    let (Some(first), second) = (pieces.next(), pieces.next()) else { return Bytes::new() };
-    let Some(second) = second else { return first };
-    let mut whole = BytesMut::from(&*first);
-    whole.extend_from_slice(&second);
-    pieces.for_each(|piece| whole.extend_from_slice(&piece));
-    whole.freeze()
+impl Pieces {
+    fn new() -> Self {
+        Self { first: Bytes::new(), all: BytesMut::new(), length: 0 }
+    }
+
+    fn push(&mut self, data: Bytes) {
+        let length = data.len() as u64;
+        if self.length == 0 {
+            self.first = data;
+        } else {
+            self.all.extend_from_slice(&mem::take(&mut self.first));
+            self.all.extend_from_slice(&data);
+        }
+        self.length += length;
+    }
+
+    fn take(&mut self) -> Bytes {
+        let Self { first, all, .. } = mem::replace(self, Self::new());
+        if all.is_empty() { first } else { all.freeze() }
+    }
+}
+
+fn in_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
+    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
 }

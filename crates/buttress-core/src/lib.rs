@@ -37,6 +37,7 @@ mod guard;
 mod hints;
 #[cfg(feature = "hyper")]
 mod hyper;
+mod json;
 mod outcome;
 mod setting;
 
@@ -46,5 +47,6 @@ pub use clone::CloneBody;
 pub use error::{BoxError, InvalidRequest, Phase, TimedOut, cause, causes};
 pub use guard::{BodyEnd, BodyGuard, GuardBody};
 pub use hints::{HintSource, Hints};
+pub use json::is_json;
 pub use outcome::{ByGrpcStatus, ByStatus, Classify, Outcome, grpc_status, is_unconnected};
 pub use setting::SettingError;

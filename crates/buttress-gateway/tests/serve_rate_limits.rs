@@ -185,59 +185,6 @@ fn tokens_are_estimated_and_put_right_by_the_answer() {
     server.join().unwrap();
 }
 
-#[test]
-fn the_tokens_that_a_request_allows_are_counted_before_they_come() {
-    let asking = |tokens: u32| {
-        let body = format!("{{\"max_tokens\":{tokens}}}");
-        let length = body.len();
-        format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-        )
-    };
-    // 700 may go at once; without a look at the body either would be taken for 504.
-    let flags = ["--upstream-tpm", "1400", "--upstream-max-wait", "1ms"];
-    for (tokens, expected) in [(600, [200, 429, 429]), (200, [200, 200, 200])] {
-        let upstream = Upstream::new();
-        let gateway = Gateway::start(&upstream.url(), &flags);
-        let passing = expected.iter().filter(|status| **status == 200).count();
-        let server = answering(upstream, passing, OK);
-        assert_eq!(statuses(&gateway, &[&*asking(tokens); 3]), expected, "{tokens}");
-        server.join().unwrap();
-    }
-}
-
-#[test]
-fn a_request_is_read_once_however_often_it_is_sent() {
-    const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\
-        content-length: 0\r\n\r\n";
-    const BODY: &str = "{\"max_tokens\":100,\"messages\":[]}";
-    let upstream = Upstream::new();
-    let gateway = Gateway::start(&upstream.url(), &["--upstream-tpm", "100000"]);
-    let server = thread::spawn(move || {
-        let mut read = Vec::new();
-        for answer in [BUSY, BUSY, OK] {
-            let mut server = upstream.accept();
-            let head = server.head();
-            let length = head.field("content-length").unwrap().parse().unwrap();
-            read.push(server.bytes(length));
-            server.send(answer);
-        }
-        read
-    });
-    let mut client = gateway.connect();
-    // It comes in two pieces, and in a chunked coding, of which the upstream sees neither.
-    let (front, back) = BODY.split_at(9);
-    client.send(format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
-         content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{front}\r\n",
-        front.len()
-    ));
-    client.send(format!("{:x}\r\n{back}\r\n0\r\n\r\n", back.len()));
-    assert_eq!(client.head().status(), 200);
-    assert_eq!(server.join().unwrap(), vec![BODY.as_bytes(); 3]);
-}
-
 const BUSY: &str = "HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\nretry-after: 60\r\n\
     content-length: 0\r\n\r\n";
 

@@ -35,11 +35,14 @@
 //! In front of a provider with a limit on requests and on tokens: calls wait in line until they fit
 //! into both, the tokens are estimated first and put right by the `usage` in the answer, and a 429
 //! pauses everyone. What a request allows its answer to come to is in its body, which an [`EstimateLayer`]
-//! outside of a retry layer reads; without one it is taken to be 500 tokens.
+//! reads; without that one it is taken to be 500 tokens.
 //!
 //! ```
-//! use buttress_limit::{Estimate, Local, Policy, Quota, RateLimitLayer, UsageSettle};
+//! use buttress_limit::{
+//!     Estimate, EstimateLayer, Local, Policy, Quota, RateLimitLayer, UsageSettle,
+//! };
 //! use std::time::Duration;
+//! use tower::ServiceBuilder;
 //!
 //! # fn main() -> Result<(), buttress_limit::SettingError> {
 //! let policy = Policy::new([
@@ -52,7 +55,9 @@
 //!     .max_cost(most)
 //!     .settle(UsageSettle::new())
 //!     .wait(Duration::from_secs(60));
-//! # drop(layer);
+//! // A retry layer goes in between, so that each attempt is counted and the body is read once.
+//! let stack = ServiceBuilder::new().layer(EstimateLayer::new(estimate)).layer(layer);
+//! # drop(stack);
 //! # Ok(())
 //! # }
 //! ```

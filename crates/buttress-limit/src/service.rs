@@ -249,7 +249,10 @@ impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
             return ResponseFuture::answered(refusal);
         }
         match decided {
-            Some(Ok(())) => ResponseFuture::called(self.inner.call(request), None),
+            Some(Ok(())) => {
+                self.settings.observer.admitted(ask.key, &ask.cost, Duration::ZERO);
+                ResponseFuture::called(self.inner.call(request), None)
+            }
             Some(Err(denied)) => self.let_through(Passed::denied(ask, denied), request),
             None => self.hold(request, Some(ask)),
         }

@@ -250,3 +250,17 @@ async fn a_reserve_is_there_for_those_who_may_use_it() {
     assert_eq!(admitted(&limiter, one("a").spare(30), 100), 0);
     assert_eq!(admitted(&limiter, one("a"), 100), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_never_fits_is_told_so_by_a_known_key_too() {
+    let limiter = Local::new(Quota::tokens_per_minute(100).unwrap()).unwrap();
+    let asks = |amount| ask("a", tokens(amount));
+    assert!(limiter.pass(&asks(1)).unwrap().is_ok());
+    for denied in [
+        limiter.pass(&asks(101)).unwrap().unwrap_err(),
+        limiter.pass_and_peek(&asks(101)).unwrap().unwrap_err(),
+        limiter.try_acquire(&asks(101)).unwrap().unwrap_err(),
+    ] {
+        assert_eq!((denied.kind(), denied.retry_after()), (DeniedKind::CostTooLarge, None));
+    }
+}

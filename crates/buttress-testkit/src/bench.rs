@@ -26,8 +26,9 @@
 //! tenth of the rounds. Without cargo's `--bench` argument, or with `--test`, as under `cargo test
 //! --benches`, each case is called once, and the times mean nothing.
 //!
-//! Times include dropping what the case returns. Every round runs at another depth of the stack, so
-//! that the fastest one does not depend on where the stack of a process came to lie. Allocations are
+//! Times include dropping what the case returns. The rounds run in all the places that a stack can have
+//! in a line of the cache, so that the fastest one does not depend on where the stack of a process came
+//! to lie. Allocations are
 //! counted apart from the timing, on the calling thread; while it is timed the counting allocator only
 //! asks whether it is to count.
 
@@ -40,7 +41,7 @@ pub use self::summary::{Measured, Summary};
 
 use self::arguments::{Arguments, Mode};
 use self::case::{Case, Plain, Prepared};
-use self::depth::{DEPTHS, at_depth};
+use self::depth::at_depth;
 use std::fmt;
 use std::future::Future;
 use std::io::{self, Write};
@@ -205,7 +206,7 @@ impl<'a> Bench<'a> {
                 if round % 2 == 0 { indices.collect() } else { indices.rev().collect() };
             for index in order {
                 let case = &mut self.cases[index].1;
-                let time = at_depth(round % DEPTHS, &mut || case.time(self.calls));
+                let time = at_depth(round, &mut || case.time(self.calls));
                 times[index].push(time.as_secs_f64() * 1e9 / f64::from(self.calls));
             }
         }

@@ -104,8 +104,8 @@ pub use buttress_cache as cache;
 #[cfg(feature = "cache")]
 pub use buttress_cache::{CacheLayer, MemoryStore};
 pub use buttress_core::{
-    Attempts, AttemptsFailed, BoxError, Deadline, InvalidRequest, Outcome, Phase, SettingError,
-    TimedOut, cause, causes,
+    Attempts, AttemptsFailed, BoxError, Deadline, InvalidRequest, Outcome, Phase, ReadAhead,
+    SettingError, TimedOut, cause, causes,
 };
 #[cfg(feature = "dns")]
 pub use buttress_dns as dns;

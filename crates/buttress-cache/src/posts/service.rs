@@ -4,11 +4,13 @@ use std::{
     fmt,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use buttress_core::{CloneBody, ReadAhead};
+use buttress_core::ReadAhead;
 use http::{Request, Response, request::Parts};
 use http_body::Body;
+use tokio::time::timeout;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -18,11 +20,14 @@ use crate::{
     core::PromptKey,
 };
 
+/// How long a prompt may take to come. Whoever takes longer may wait for an answer first.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A [`CacheLayer`] that also keeps the answers to prompts: `POST` requests on the routes of
 /// [`Prompts`], keyed by their body.
 ///
-/// The body of such a request is read up to the route's limit before it goes anywhere; a longer one
-/// streams on from where it was read, and nothing of it is kept. All other requests pass as they are.
+/// The body of such a request is read up to the route's limit before it goes anywhere, for up to ten
+/// seconds; one that is longer or slower streams on from where it was read, and nothing of it is kept. All other requests pass as they are.
 /// Only an answer with a status of success that ended as it should is kept, streamed ones included,
 /// which are played back byte by byte as they came.
 ///
@@ -108,14 +113,16 @@ where
         let (parts, body) = request.into_parts();
         let Some(route) = self.prompts.find(&parts) else {
             let request = Request::from_parts(parts, ReadAhead::unread(body));
-            return PromptFuture::plain(self.cache.answer(request, Some(CloneBody::try_clone)));
+            return PromptFuture::plain(self.cache.answer(request, Some(ReadAhead::again)));
         };
         let most = route.request_limit();
         let Self { cache, prompts, keys } = self.clone();
         PromptFuture::prompt(async move {
-            let body = ReadAhead::read(body, most).await;
+            let mut reading = ReadAhead::read(body, most);
+            let read = timeout(PATIENCE, &mut reading).await;
+            let body = read.unwrap_or_else(|_| reading.stop());
             let request = Self::keyed(&prompts, &keys, parts, body);
-            cache.answer(request, Some(CloneBody::try_clone)).await
+            cache.answer(request, Some(ReadAhead::again)).await
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use buttress_core::is_json;
 use http::{HeaderMap, Method, header, request::Parts};
 
 use super::{json, route::PromptRoute};
@@ -114,17 +115,4 @@ impl Prompts {
 fn lines(material: &mut Material, label: Label, headers: &HeaderMap, name: &http::HeaderName) {
     let lines = headers.get_all(name);
     material.lines(label, lines.iter().map(http::HeaderValue::as_bytes));
-}
-
-/// Whether the body is JSON by its one `Content-Type`, and not coded.
-fn is_json(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(kind), None) = (types.next(), types.next()) else {
-        return false;
-    };
-    let essence = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    let json = essence.eq_ignore_ascii_case("application/json")
-        || essence.len() >= 5
-            && essence.as_bytes()[essence.len() - 5..].eq_ignore_ascii_case(b"+json");
-    json && !headers.contains_key(header::CONTENT_ENCODING)
 }

@@ -175,7 +175,8 @@ pub struct Arguments {
     )]
     pub max_body_replay: Size,
 
-    /// Bytes of all uploads together that are kept at a time; beyond it uploads are sent once
+    /// Bytes of all uploads together that are kept at a time; beyond it uploads are sent once. As many
+    /// again may be read ahead for `--upstream-tpm`; beyond it requests are judged by their length
     #[arg(long, value_name = "SIZE", default_value = "256MiB", env = "BUTTRESS_REPLAY_MEMORY")]
     pub replay_memory: Size,
 

@@ -69,7 +69,8 @@ pub struct Limits {
     pub upstream_rpm: Option<u32>,
 
     /// Tokens that they are sent and send in a minute at most: estimated by the length of a request and the
-    /// `max_tokens` in it, put right by the `usage` in its answer
+    /// `max_tokens` in it, for which JSON is read up to 1 MiB and 5 s before it is sent; put right by the
+    /// `usage` in the answer
     #[arg(
         long,
         value_name = "N",
@@ -212,11 +213,6 @@ impl fmt::Debug for Inbound {
 
 /// The layer that holds back what the upstreams are sent. Without a limit everything passes.
 pub(crate) type Outbound = RateLimitLayer<Local, Global, Refusal>;
-
-/// Reads requests ahead to estimate their tokens, if those are limited.
-pub(crate) fn estimate(limits: &Limits) -> Option<Estimate> {
-    limits.upstream_tpm.map(|_| Estimate::new())
-}
 
 /// Where there are several upstreams, what one of them says of its quota holds nobody back: the
 /// balancer spares that one.

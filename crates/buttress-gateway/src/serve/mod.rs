@@ -13,6 +13,7 @@
 //! [`Forwarded`].
 
 mod affinity;
+mod ahead;
 mod answer;
 mod arguments;
 mod balance;

@@ -5,8 +5,8 @@
 //! 0. **Cache**, in a module of its own: an answer that is kept costs no attempt and no place.
 //! 1. **Concurrency** (the `overload` module). Outside of the rest: what has to wait or is refused has not
 //!    begun, and holds nothing.
-//! 2. **Estimate**, where tokens are limited: the body is read, up to 1 MiB. Outside of retry, so that it is
-//!    read once; inside of concurrency, so that no more bodies lie in memory than requests are under way.
+//! 2. **Estimate** (the `ahead` module), where tokens are limited: what a request asks is read. Outside of
+//!    retry, so that it is read once; inside of concurrency, so that what has to wait or is refused is not.
 //! 3. **Retry** ([`Log`] watches it). Outside of what follows, so that each attempt may go to another upstream
 //!    and has a first-byte timeout of its own. One budget for both policies: it is the upstreams
 //!    that it protects, and those are the same.
@@ -27,7 +27,6 @@ use buttress::{
     Setup,
     balance::ResponseBody,
     client::Elsewhere,
-    limit::Estimate,
     transport::{Transport, TransportBody},
 };
 use buttress_core::{BoxError, ReadAhead};
@@ -41,6 +40,7 @@ use tower::{Layer, ServiceExt as _};
 
 use super::{
     Arguments, Error, Policy, Protocol, Upstream,
+    ahead::ReadsAhead,
     balance::{self, Choice},
     cache::Sends,
     exchange::Chain,
@@ -75,7 +75,7 @@ pub(crate) type StackBody = Either<HeldBody<BalancedBody>, Either<BalancedBody, 
 #[derive(Clone, Debug)]
 pub(crate) struct Stack {
     concurrency: Concurrency,
-    estimate: Option<Estimate>,
+    ahead: Option<ReadsAhead>,
     policy: Policy,
     /// Whether the path of an upstream itself says that it is an LLM API.
     llm_base: bool,
@@ -135,7 +135,7 @@ impl Stack {
         let llm_base = LLM_PATH.trim_end_matches('/');
         Ok(Self {
             concurrency: Concurrency::new(&arguments.overload)?,
-            estimate: limits::estimate(&arguments.limits),
+            ahead: ReadsAhead::new(arguments),
             policy: arguments.policy,
             llm_base: upstreams.iter().any(|upstream| upstream.base().ends_with(llm_base)),
             llm: llm.observer(Log).layer(replayed),
@@ -185,8 +185,8 @@ impl Stack {
             let response = self.transport.clone().oneshot(request).await?;
             return Ok(response.map(Either::Right).map(Either::Right));
         }
-        let request = match &self.estimate {
-            Some(estimate) => estimate.ahead(request).await,
+        let request = match &self.ahead {
+            Some(ahead) => ahead.read(request).await,
             None => request.map(ReadAhead::unread),
         };
         match self.policy_for(request.uri().path()) {

@@ -82,17 +82,17 @@ impl Estimate {
         self
     }
 
-    /// Bytes of a body that an [`EstimateLayer`](super::EstimateLayer) reads before it goes anywhere.
-    /// What is longer is judged by its length. Default: 1 MiB.
+    /// Bytes of a body that an [`EstimateLayer`](super::EstimateLayer) reads before it sends any. A longer
+    /// one is judged by its length. Default: 1 MiB.
     #[must_use]
     pub const fn max_body(mut self, bytes: u64) -> Self {
         self.most = bytes;
         self
     }
 
-    /// How long it reads a body that does not come to its end. Then the body streams on from where it was
-    /// read, since whoever sends it may wait for an answer first, and is judged by its length. Default: 5
-    /// seconds.
+    /// How long an [`EstimateLayer`](super::EstimateLayer) reads a body, from when it first has to wait for
+    /// some of it. Then the body streams on from where it was read, since its client may wait for an answer
+    /// first, and is judged by its length. Default: 5 seconds.
     #[must_use]
     pub const fn max_wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
@@ -107,9 +107,13 @@ impl Estimate {
         self.wait
     }
 
-    /// The cost of a request with this body. What is not JSON is judged by its length.
+    /// The cost of a request with this body. What is not JSON is judged by its length; nothing at all costs
+    /// no tokens.
     #[must_use]
     pub fn of_body(&self, body: &[u8]) -> Cost {
+        if body.is_empty() {
+            return Cost::request();
+        }
         let limits: Limits = serde_json::from_slice(body).unwrap_or_default();
         let most = limits.max_completion_tokens.or(limits.max_output_tokens);
         let most = most.or(limits.max_tokens).unwrap_or(u64::from(self.output));

@@ -7,12 +7,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use buttress_core::{ReadAhead, Reading};
-use http::{
-    HeaderMap, Method, Request,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
-    request::Parts,
-};
+use buttress_core::{ReadAhead, Reading, is_json};
+use http::{Method, Request, header::EXPECT, request::Parts};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
@@ -20,26 +16,31 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Estimate, Estimated};
+use crate::cost::Cost;
 
 /// Reads the bodies of requests to an OpenAI-compatible API before they are sent, for the
 /// [`Estimated`] that [`Estimate::cost`] finds: most of what such a request may come to is in its
 /// `max_tokens`.
 ///
 /// It goes outside of a retry layer, so that a body is read once, and the
-/// [`RateLimitLayer`](crate::RateLimitLayer) inside of that:
+/// [`RateLimitLayer`](crate::RateLimitLayer) inside of that. What a request allows may be more than the
+/// quota has at once, for which there is [`max_cost`](crate::RateLimitLayer::max_cost):
 ///
 /// ```
-/// use buttress_limit::{Estimate, EstimateLayer, Local, Quota, RateLimitLayer, UsageSettle};
+/// use buttress_limit::{
+///     Estimate, EstimateLayer, Local, Policy, Quota, RateLimitLayer, UsageSettle,
+/// };
 /// use tower::ServiceBuilder;
 ///
 /// # fn main() -> Result<(), buttress_limit::SettingError> {
-/// let limiter = Local::new(Quota::tokens_per_minute(200_000)?.strict()?)?;
-/// let estimate = Estimate::new();
+/// let policy = Policy::new([Quota::tokens_per_minute(200_000)?.strict()?])?;
+/// let (most, estimate) = (policy.most(), Estimate::new());
 /// let stack = ServiceBuilder::new()
 ///     .layer(EstimateLayer::new(estimate))
 ///     .layer(
-///         RateLimitLayer::outbound(limiter)
+///         RateLimitLayer::outbound(Local::new(policy)?)
 ///             .cost(move |head| estimate.cost(head))
+///             .max_cost(most)
 ///             .settle(UsageSettle::new()),
 ///     );
 /// # drop(stack);
@@ -47,11 +48,15 @@ use super::{Estimate, Estimated};
 /// # }
 /// ```
 ///
-/// Read are `POST` requests whose content is JSON and not compressed, up to
-/// [`Estimate::max_body`] and for up to [`Estimate::max_wait`]; a longer body streams on from where it
-/// was read, and is estimated by its length. All others pass as they are, and so does one that has an [`Estimated`] already.
+/// It reads `POST` requests whose content [is JSON](buttress_core::is_json), as far as
+/// [`Estimate::max_body`] and [`Estimate::max_wait`] allow. A body that is longer or slower streams on
+/// from where it was read, and is estimated by its length. So is one that comes with `Expect`, whose
+/// client wants an answer before it sends anything. A request that has an [`Estimated`] passes as it is.
 ///
-/// It is always ready, and asks the inner service to become ready when a body is read.
+/// What is read lies in memory until it is sent. A concurrency limit outside of this layer bounds how much
+/// that may be.
+///
+/// The layer is always ready, and asks the inner service to become ready when a body is read.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct EstimateLayer {
@@ -100,37 +105,45 @@ where
 }
 
 impl Estimate {
-    /// Reads the body of a request as far as there is something to be found in it, and notes what the
-    /// request will come to. This is what [`EstimateLayer`] does, for services that are none of tower's.
+    /// Whether there is anything to be found in the body of a request, so that
+    /// [`ahead`](Self::ahead) reads it.
+    #[must_use]
+    pub fn reads<B>(&self, request: &Request<B>) -> bool {
+        request.method() == Method::POST
+            && is_json(request.headers())
+            && !request.headers().contains_key(EXPECT)
+            && request.extensions().get::<Estimated>().is_none()
+    }
+
+    /// Reads the body of a request, if there is [anything to be found](Self::reads) in it, and notes what
+    /// the request will come to. This is what [`EstimateLayer`] does, for code that has no layers.
+    ///
+    /// # Panics
+    ///
+    /// When a body is waited for outside of a tokio runtime with its timers.
     pub fn ahead<B: Body>(&self, request: Request<B>) -> Ahead<B> {
+        let reads = self.reads(&request);
         let (parts, body) = request.into_parts();
-        let reading = match self.reads(&parts) {
+        let reading = match reads {
             true => Err(ReadAhead::read(body, self.most())),
             false => Ok(Some(ReadAhead::unread(body))),
         };
         Ahead { estimate: *self, parts: Some(parts), reading, until: None }
     }
 
-    fn reads(&self, parts: &Parts) -> bool {
-        parts.method == Method::POST
-            && is_json(&parts.headers)
-            && !parts.headers.contains_key(CONTENT_ENCODING)
-            && parts.extensions.get::<Estimated>().is_none()
+    /// What a request with this body comes to.
+    fn judged<B: Body>(&self, body: &ReadAhead<B>) -> Cost {
+        match body.data() {
+            Some(data) => self.of_body(data),
+            None => self.of_length(body.size_hint().lower()),
+        }
     }
-}
-
-/// `application/json`, or anything that is JSON by its suffix (RFC 6839 section 3.1).
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
-    let suffix = kind.len().checked_sub("+json".len()).and_then(|at| kind.get(at..));
-    kind.eq_ignore_ascii_case("application/json")
-        || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
 }
 
 /// Resolves to the request, its body read ahead; made by [`Estimate::ahead`].
 ///
-/// Dropped before that, the request is lost with what was read of it.
+/// Dropped before that, the request is lost with what was read of it. It is pending once it has given
+/// the request.
 #[must_use = "futures do nothing unless polled"]
 pub struct Ahead<B: Body> {
     estimate: Estimate,
@@ -153,18 +166,15 @@ impl<B: Body + Unpin> Future for Ahead<B> {
             Ok(unread) => (unread.take(), None),
             Err(reading) => {
                 let body = match Pin::new(&mut *reading).poll(cx) {
-                    Poll::Ready(body) => Some(body),
+                    Poll::Ready(body) => body,
                     Poll::Pending => {
                         let sleep = || Box::pin(tokio::time::sleep(estimate.wait()));
                         ready!(this.until.get_or_insert_with(sleep).as_mut().poll(cx));
                         reading.stop()
                     }
                 };
-                let cost = body.as_ref().map(|body| match body.bytes() {
-                    Some(bytes) => estimate.of_body(bytes),
-                    None => estimate.of_length(body.size_hint().lower()),
-                });
-                (body, cost)
+                let cost = estimate.judged(&body);
+                (Some(body), Some(cost))
             }
         };
         let (Some(mut parts), Some(body)) = (this.parts.take(), body) else { return Poll::Pending };
