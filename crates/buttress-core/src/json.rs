@@ -24,10 +24,10 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn is(kinds: &[&'static str], coding: Option<&'static str>) -> bool {
+    fn is(kinds: &[&str], coding: Option<&'static str>) -> bool {
         let mut headers = HeaderMap::new();
         for kind in kinds {
-            headers.append(CONTENT_TYPE, HeaderValue::from_static(kind));
+            headers.append(CONTENT_TYPE, HeaderValue::from_bytes(kind.as_bytes()).unwrap());
         }
         if let Some(coding) = coding {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
