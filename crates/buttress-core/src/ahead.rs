@@ -102,14 +102,6 @@ impl<B: Body> ReadAhead<B> {
         Ok(frame.unwrap_or_default())
     }
 
-    fn begun(read: VecDeque<Frame<Bytes>>, rest: Option<B>, failed: Option<B::Error>) -> Self {
-        let data = read.iter().filter_map(Frame::data_ref);
-        let left = data.map(|data| data.len() as u64).sum();
-        Self { read, left, failed, rest }
-    }
-}
-
-impl<B: Body> ReadAhead<B> {
     /// The same once more, if nothing of it is still to be read.
     #[must_use]
     pub fn again(&self) -> Option<Self> {
@@ -119,6 +111,12 @@ impl<B: Body> ReadAhead<B> {
         self.bytes()?;
         let data = self.read.front()?.data_ref()?;
         Some(Self::whole(data.clone()))
+    }
+
+    fn begun(read: VecDeque<Frame<Bytes>>, rest: Option<B>, failed: Option<B::Error>) -> Self {
+        let data = read.iter().filter_map(Frame::data_ref);
+        let left = data.map(|data| data.len() as u64).sum();
+        Self { read, left, failed, rest }
     }
 }
 
