@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 /// The header by which a client lets the server recognise a repeated request
 /// (draft-ietf-httpapi-idempotency-key-header).
-pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// RFC 9110 section 9.2.2: the effect of several such requests is that of one.
 pub(super) fn is_idempotent(method: &Method) -> bool {

@@ -27,18 +27,25 @@ use crate::{
 pub struct Backup<B> {
     head: Snapshot,
     body: B,
+    /// Whether it is idempotent whatever its headers say.
     idempotent: bool,
 }
 
+impl<B> Backup<B> {
+    /// Whether a key is there is looked up once it matters: most requests succeed.
+    fn is_idempotent(&self) -> bool {
+        self.idempotent || self.head.has(&idempotency::IDEMPOTENCY_KEY)
+    }
+}
+
 impl<M, L> HttpPolicy<M, L> {
+    /// Whether a request is idempotent whether it has a key or not.
     fn is_idempotent(&self, parts: &Parts) -> bool {
         let by_method = match &self.rules.methods {
             Some(methods) => methods.contains(&parts.method),
             None => idempotency::is_idempotent(&parts.method),
         };
-        by_method
-            || parts.headers.contains_key(idempotency::IDEMPOTENCY_KEY)
-            || self.rules.idempotent.as_ref().is_some_and(|judge| judge(parts))
+        by_method || self.rules.idempotent.as_ref().is_some_and(|judge| judge(parts))
     }
 
     /// Why a request goes only once, whatever becomes of it.
@@ -149,10 +156,10 @@ impl<B, M: BodyMode<B>, L> Resend<Request<B>> for HttpPolicy<M, L> {
         let (mut parts, body) = request.into_parts();
         let (body, backup) = self.bodies.begin(body);
         let backup = backup.ok_or(Ending::BodyNotReplayable).map(|body| {
-            let mut idempotent = self.is_idempotent(&parts);
+            let idempotent = self.is_idempotent(&parts);
             if !idempotent && self.rules.make_key {
-                parts.headers.insert(idempotency::IDEMPOTENCY_KEY, idempotency::new_key());
-                idempotent = true;
+                let key = parts.headers.entry(&idempotency::IDEMPOTENCY_KEY);
+                key.or_insert_with(idempotency::new_key);
             }
             Backup { head: Snapshot::take(&parts), body, idempotent }
         });
@@ -227,7 +234,7 @@ where
             // The server asks for it, so it knows that it is safe.
             Some(true) => {}
             None => {
-                if let Err(ending) = self.allows(backup.idempotent, outcome, result) {
+                if let Err(ending) = self.allows(backup.is_idempotent(), outcome, result) {
                     return Verdict::Return(ending);
                 }
             }

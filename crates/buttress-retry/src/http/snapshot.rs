@@ -33,6 +33,10 @@ impl Snapshot {
         }
     }
 
+    pub(super) fn has(&self, name: &HeaderName) -> bool {
+        self.headers.iter().any(|(own, _)| own == name)
+    }
+
     pub(super) fn restore(self) -> Parts {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = self.method;
