@@ -36,6 +36,15 @@ pub trait Limiter: Clone {
         self.pass(ask).map(|decided| decided.map(|()| self.peek(ask)))
     }
 
+    /// Decides as [`try_acquire`](Self::try_acquire) does, and says what an admission has left, as
+    /// [`pass_and_peek`](Self::pass_and_peek) does.
+    fn try_acquire_and_peek(
+        &self,
+        ask: &Ask,
+    ) -> Option<Result<(Ticket, Option<Snapshot>), Denied>> {
+        self.try_acquire(ask).map(|decided| decided.map(|ticket| (ticket, self.peek(ask))))
+    }
+
     /// Decides, and waits in line for as long as `wait` allows. Without `wait` it does whatever I/O
     /// the decision needs, and no more.
     ///

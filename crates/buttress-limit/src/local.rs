@@ -271,7 +271,18 @@ impl Limiter for Local {
     fn pass_and_peek(&self, ask: &Ask) -> Option<Result<Option<Snapshot>, Denied>> {
         let spread = self.shared.spread(ask.key);
         let now = self.shared.clock.now();
-        Some(self.shared.shard(spread).pass_and_peek(ask, spread, now).map(Some))
+        let decided = self.shared.shard(spread).decide_and_peek(ask, spread, now);
+        Some(decided.map(|((), left)| Some(left)))
+    }
+
+    fn try_acquire_and_peek(
+        &self,
+        ask: &Ask,
+    ) -> Option<Result<(Ticket, Option<Snapshot>), Denied>> {
+        let spread = self.shared.spread(ask.key);
+        let now = self.shared.clock.now();
+        let decided = self.shared.shard(spread).decide_and_peek(ask, spread, now);
+        Some(decided.map(|(mark, left)| (Ticket::marked(*ask, mark), Some(left))))
     }
 
     fn acquire(&self, ask: Ask, wait: Option<Wait>) -> Acquire {

@@ -195,8 +195,11 @@ impl<S, L: Limiter, K: RequestKey, R, O: Observer> RateLimit<S, L, K, R, O> {
     fn decide(&self, ask: &Ask) -> Option<Result<Passed, Denied>> {
         let (rules, limiter) = (&self.settings.rules, &self.limiter);
         Some(if rules.charges_again() {
-            let left = || if rules.fields { limiter.peek(ask) } else { None };
-            limiter.try_acquire(ask)?.map(|ticket| Passed::charged(ticket, left()))
+            let decided = match rules.fields {
+                true => limiter.try_acquire_and_peek(ask)?,
+                false => limiter.try_acquire(ask)?.map(|ticket| (ticket, None)),
+            };
+            decided.map(|(ticket, left)| Passed::charged(ticket, left))
         } else if rules.fields {
             limiter.pass_and_peek(ask)?.map(|left| Passed::kept(*ask, left))
         } else {

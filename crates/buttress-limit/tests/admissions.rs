@@ -236,3 +236,23 @@ fn a_key_that_is_new_and_denied_leaves_nothing_behind() {
     assert!(limiter.pass_and_peek(&large).unwrap().is_err());
     assert_eq!(limiter.keys(), 0);
 }
+
+#[test]
+fn no_two_of_many_threads_are_told_that_the_same_was_left() {
+    let limiter = Local::new(Quota::per_day(2_000).unwrap()).unwrap();
+    let ask = ask("a", Cost::request());
+    let admitted = |charged: bool| {
+        let left = match charged {
+            true => limiter.try_acquire_and_peek(&ask).unwrap().unwrap().1,
+            false => limiter.pass_and_peek(&ask).unwrap().unwrap(),
+        };
+        left.unwrap().standings()[0].remaining()
+    };
+    let thread = || (0..500).map(|turn| admitted(turn % 2 == 0)).collect::<Vec<_>>();
+    let mut told: Vec<_> = std::thread::scope(|scope| {
+        let threads = [(); 4].map(|()| scope.spawn(thread));
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    told.sort_unstable();
+    assert!(told.into_iter().eq(0..2_000));
+}

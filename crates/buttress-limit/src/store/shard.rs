@@ -43,30 +43,32 @@ pub(crate) enum Straight {
     No,
 }
 
+/// What is noted of an admission: what a refund needs, or nothing.
+pub(crate) trait Noted {
+    fn of(table: &mut Table, number: usize) -> Self;
+    fn from(mark: Mark) -> Self;
+}
+
+impl Noted for Mark {
+    fn of(table: &mut Table, number: usize) -> Self {
+        table.mark(number)
+    }
+
+    fn from(mark: Mark) -> Self {
+        mark
+    }
+}
+
+impl Noted for () {
+    fn of(_: &mut Table, _: usize) -> Self {}
+
+    fn from(_: Mark) -> Self {}
+}
+
 impl Shard {
     pub(crate) fn new(tiers: Arc<[Policy]>, room: Room, seeds: [u64; 2]) -> Self {
         let table = Table::new(room.stride, seeds);
         Self { tiers, table, overflow: None, settings: room, seeds, places: Places::default() }
-    }
-
-    /// Decides at once, notes nothing that a refund would need, and says what is left.
-    pub(crate) fn pass_and_peek(
-        &mut self,
-        ask: &Ask,
-        spread: u64,
-        now: u64,
-    ) -> Result<Snapshot, Denied> {
-        match self.straight(ask, spread, now) {
-            Straight::Fits(number) => {
-                let tats = &*self.table.own(number).tats;
-                Ok(snapshot(&self.tiers[ask.tier.index()], tats, now, ask))
-            }
-            Straight::Spent(number) => Err(self.spent(number, ask, now).denied()),
-            Straight::No => {
-                self.weigh(ask, spread, now)?;
-                Ok(self.peek(ask, spread, now))
-            }
-        }
     }
 
     /// Decides at once.
@@ -76,6 +78,28 @@ impl Shard {
             Straight::Fits(number) => Ok(self.table.mark(number)),
             Straight::Spent(number) => Err(self.spent(number, ask, now).denied()),
             Straight::No => self.weigh(ask, spread, now),
+        }
+    }
+
+    /// Decides at once, and says what is left.
+    #[inline]
+    pub(crate) fn decide_and_peek<N: Noted>(
+        &mut self,
+        ask: &Ask,
+        spread: u64,
+        now: u64,
+    ) -> Result<(N, Snapshot), Denied> {
+        match self.straight(ask, spread, now) {
+            Straight::Fits(number) => {
+                let noted = N::of(&mut self.table, number);
+                let tats = &*self.table.own(number).tats;
+                Ok((noted, snapshot(&self.tiers[ask.tier.index()], tats, now, ask)))
+            }
+            Straight::Spent(number) => Err(self.spent(number, ask, now).denied()),
+            Straight::No => {
+                let mark = self.weigh(ask, spread, now)?;
+                Ok((N::from(mark), self.peek(ask, spread, now)))
+            }
         }
     }
 
