@@ -62,7 +62,8 @@ impl<B: Body> ReadAhead<B> {
     /// Reads a body to its end, if that comes within `most` bytes and there is nothing in it but data.
     ///
     /// Else it stops where that is seen; of a body that itself says that it is longer nothing is read.
-    /// It holds at most about twice the bytes that it has read, in whatever pieces they came.
+    /// It holds about twice the bytes that it has read, and three times while that grows, in whatever
+    /// pieces they came; a body of one piece is kept as it came.
     /// Dropped before it is ready, what was read is lost with the body; [`Reading::stop`] gives it.
     pub fn read(body: B, most: u64) -> Reading<B> {
         Reading { body: Some(body), most, read: Pieces::new() }

@@ -64,6 +64,9 @@ fn the_tokens_that_a_request_allows_are_counted_before_they_come() {
 fn a_request_for_which_there_is_no_room_is_judged_by_its_length() {
     let flags = [&TPM[..], &["--replay-memory", "0"]].concat();
     statuses(&flags, &[asking(200), asking(200)], &[200, 429]);
+    // There is room for one at a time.
+    let flags = [&TPM[..], &["--replay-memory", "1KiB"]].concat();
+    statuses(&flags, &[asking(200), asking(200), asking(200)], &[200, 200, 200]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use buttress::{Deadline, limit::Estimate};
 use buttress_core::ReadAhead;
+use bytes::Bytes;
 use http::{Request, header::CONTENT_LENGTH};
 use http_body::Body;
 use tokio::{
@@ -20,6 +21,9 @@ const WAIT: Duration = Duration::from_secs(5);
 /// Memory is counted in so many bytes.
 const UNIT: usize = 1024;
 
+/// How much longer than nothing it has to take for the time to matter.
+const QUICK: Duration = Duration::from_millis(10);
+
 /// Reads requests ahead to estimate their tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadsAhead {
@@ -29,10 +33,22 @@ pub(crate) struct ReadsAhead {
     deadline: Option<Duration>,
 }
 
-/// The room that a request takes for as long as it may be sent.
+/// Bytes, and the room that they take for as long as anybody has them.
+struct Kept {
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The room of a body of which only the beginning was read, for as long as its head is there.
 #[derive(Clone, Debug)]
-struct Room {
-    _taken: Arc<OwnedSemaphorePermit>,
+struct Begun {
+    _room: Arc<OwnedSemaphorePermit>,
 }
 
 impl ReadsAhead {
@@ -51,27 +67,38 @@ impl ReadsAhead {
 
     /// Reads a request, if there is something to be found in it and room for it. The time that takes is
     /// part of what the request has.
-    pub(crate) async fn read<B: Body + Unpin>(
-        &self,
-        mut request: Request<B>,
-    ) -> Request<ReadAhead<B>> {
+    pub(crate) async fn read<B: Body + Unpin>(&self, request: Request<B>) -> Request<ReadAhead<B>> {
         let room = if self.estimate.reads(&request) { self.room_for(&request) } else { None };
-        let Some(room) = room else { return request.map(ReadAhead::unread) };
-        let extensions = request.extensions_mut();
-        extensions.insert(room);
-        if let Some(deadline) = self.deadline {
-            extensions.insert(Deadline::at((Instant::now() + deadline).into_std()));
+        let Some(mut room) = room else { return request.map(ReadAhead::unread) };
+        let begun = Instant::now();
+        let (mut parts, body) = self.estimate.ahead(request).await.into_parts();
+        if let Some(deadline) = self.deadline.filter(|_| begun.elapsed() > QUICK) {
+            parts.extensions.insert(Deadline::at((begun + deadline).into_std()));
         }
-        self.estimate.ahead(request).await
+        let body = match body.into_bytes() {
+            Ok(bytes) => {
+                // It is known by now how much it is.
+                drop(room.split(room.num_permits().saturating_sub(units(bytes.len()))));
+                ReadAhead::whole(Bytes::from_owner(Kept { bytes, _room: room }))
+            }
+            Err(begun) => {
+                parts.extensions.insert(Begun { _room: Arc::new(room) });
+                begun
+            }
+        };
+        Request::from_parts(parts, body)
     }
 
-    fn room_for<B>(&self, request: &Request<B>) -> Option<Room> {
+    fn room_for<B>(&self, request: &Request<B>) -> Option<OwnedSemaphorePermit> {
         let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         let length = length.and_then(|length| length.parse().ok()).unwrap_or(MOST);
         // A longer one is not read.
         let length = if length > MOST { 0 } else { length };
-        let units = u32::try_from(length.div_ceil(UNIT)).ok()?;
-        let taken = Arc::clone(&self.room).try_acquire_many_owned(units).ok()?;
-        Some(Room { _taken: Arc::new(taken) })
+        let units = u32::try_from(units(length)).ok()?;
+        Arc::clone(&self.room).try_acquire_many_owned(units).ok()
     }
+}
+
+const fn units(bytes: usize) -> usize {
+    bytes.div_ceil(UNIT)
 }

@@ -90,8 +90,8 @@ impl Estimate {
         self
     }
 
-    /// How long an [`EstimateLayer`](super::EstimateLayer) reads a body, from when it first has to wait for
-    /// some of it. Then the body streams on from where it was read, since its client may wait for an answer
+    /// How long an [`EstimateLayer`](super::EstimateLayer) reads a body, from the first time that it
+    /// cannot go on. Then the body streams on from where it was read, since its client may wait for an answer
     /// first, and is judged by its length. Default: 5 seconds.
     #[must_use]
     pub const fn max_wait(mut self, wait: Duration) -> Self {

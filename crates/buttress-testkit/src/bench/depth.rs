@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-/// Runs `work` where no round close to this one runs: in each place that a stack can have in a line of
+/// Runs `work` where but one round close to this one runs: in each place that a stack can have in a line of
 /// the cache, in turn, and further and further down.
 ///
 /// How a stack lies to the lines of the cache is left to chance when a process starts, and decides
@@ -11,9 +11,11 @@ use std::hint::black_box;
 /// and in each process alike (Mytkowicz, Diwan, Hauswirth, Sweeney: "Producing Wrong Data Without
 /// Doing Anything Obviously Wrong!", ASPLOS 2009).
 pub(super) fn at_depth<T>(round: u32, work: &mut dyn FnMut() -> T) -> T {
-    let mut deep = || deeper(round / 4 % 16, work);
+    // Two rounds follow each other in one place: one goes through the cases forwards, one backwards.
+    let place = round / 2;
+    let mut deep = || deeper(place / 4 % 16, work);
     // A stack is aligned to 16 bytes. However large a frame is, these differ by as much.
-    match round % 4 {
+    match place % 4 {
         0 => padded::<16, T>(&mut deep),
         1 => padded::<32, T>(&mut deep),
         2 => padded::<48, T>(&mut deep),
