@@ -118,9 +118,9 @@ impl NextUpstream {
     /// [in line](crate::BalanceLayer::queue), before those that began later. To where it was refused it
     /// may go again after the time that the last server asked for, of which no more than
     /// [`Health::max_hold`](crate::Health::max_hold) is heeded; before that to one that answers most of its
-    /// calls and is not spared, while those that it has not tried are full. Its last try it keeps until one of them
-    /// answers most of its calls, or until all of the time that was asked for is over. Nothing is
-    /// revisited with [`Health::ignore_retry_after`](crate::Health::ignore_retry_after), nor when a hint
+    /// calls and is not spared, while those that it has not tried are full. Its last try it keeps until
+    /// one of them answers most of its calls, or until all of the time that was asked for is over.
+    /// Nothing is revisited with [`Health::ignore_retry_after`](crate::Health::ignore_retry_after), nor when a hint
     /// is longer than the call may wait.
     ///
     /// A request whose body is a stream only a retry outside can send again. The call keeps its

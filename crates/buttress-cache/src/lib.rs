@@ -117,7 +117,7 @@ pub mod store;
 mod tasks;
 mod time;
 
-pub use buttress_core::{BoxError, SettingError};
+pub use buttress_core::{BoxError, ReadAhead, SettingError};
 
 pub use self::{
     body::{FillError, ResponseBody},

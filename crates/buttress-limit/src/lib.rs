@@ -163,7 +163,7 @@ mod snapshot;
 mod store;
 pub mod throttle;
 
-pub use buttress_core::SettingError;
+pub use buttress_core::{ReadAhead, SettingError};
 
 #[cfg(feature = "openai")]
 pub use self::openai::{

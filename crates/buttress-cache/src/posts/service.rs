@@ -27,9 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// [`Prompts`], keyed by their body.
 ///
 /// The body of such a request is read up to the route's limit before it goes anywhere, for up to ten
-/// seconds; one that is longer or slower streams on from where it was read, and nothing of it is kept. All other requests pass as they are.
-/// Only an answer with a status of success that ended as it should is kept, streamed ones included,
-/// which are played back byte by byte as they came.
+/// seconds; one that is longer or slower streams on from where it was read, and nothing of it is kept.
+/// All other requests pass as they are. Only an answer with a status of success that ended as it should
+/// is kept, streamed ones included, which are played back byte by byte as they came.
 ///
 /// What a client says in `Cache-Control` is honoured: `no-store` passes the cache by, `no-cache` asks
 /// the origin. An answer that says `no-store` is not kept. Such a `POST` invalidates nothing.

@@ -68,8 +68,15 @@ impl ReadsAhead {
     /// Reads a request, if there is something to be found in it and room for it. The time that takes is
     /// part of what the request has.
     pub(crate) async fn read<B: Body + Unpin>(&self, request: Request<B>) -> Request<ReadAhead<B>> {
-        let room = if self.estimate.reads(&request) { self.room_for(&request) } else { None };
-        let Some(mut room) = room else { return request.map(ReadAhead::unread) };
+        if !self.estimate.reads(&request) {
+            return request.map(ReadAhead::unread);
+        }
+        let Some(mut room) = self.room_for(&request) else {
+            tracing::debug!(
+                "no room in --replay-memory to read a request; its length is what counts"
+            );
+            return request.map(ReadAhead::unread);
+        };
         let begun = Instant::now();
         let (mut parts, body) = self.estimate.ahead(request).await.into_parts();
         if let Some(deadline) = self.deadline.filter(|_| begun.elapsed() > QUICK) {
